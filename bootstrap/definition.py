@@ -1,0 +1,157 @@
+"""The values that a service definition is made of. A value that exists is valid; ``catalog.py`` is where refusal happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """Ready when ``GET http://127.0.0.1:PORT<path>`` answers 200–399."""
+
+    path: str
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tcp:
+    """Ready when the port accepts a connection."""
+
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """Ready when this line of sh, in the program's environment, user and directory, exits 0."""
+
+    command: str
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Ready when a line that this start wrote to the log matches the regular expression."""
+
+    pattern: str
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """Ready when the process has lived this long."""
+
+    after_s: float = 1.0
+    timeout_s: float = 30.0
+
+
+Probe: TypeAlias = Http | Tcp | Exec | Log | Alive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A probe that is repeated while the program runs."""
+
+    probe: Probe
+    every_s: float = 10.0
+    failures: int = 3
+    hard: bool = False
+    then: Literal["restart", "nothing"] = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """The stop ladder: script, signal, grace, KILL."""
+
+    signal: str = "TERM"
+    grace_s: float = 10.0
+    script: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """More starts than ``starts`` inside ``window_s``: failed."""
+
+    window_s: float = 60.0
+    starts: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Resource limits; ``None`` leaves the default of the launcher."""
+
+    nofile: int | None = None
+    memory: int | None = None  # bytes
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A named command of a service, as in a Procfile."""
+
+    name: str
+    command: str
+    port: int | None = None
+    instances: int = 1
+    ready: Probe = field(default_factory=Alive)
+    check: Check | None = None
+    stop: Stop = field(default_factory=Stop)
+    reload: str | None = None
+    restart: Restart = field(default_factory=Restart)
+    user: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a service's code comes from when it is not the service's own folder."""
+
+    kind: Literal["git", "s3"]
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Where the box's health endpoint listens when this service is what the box is for."""
+
+    port: int
+    address: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Something with a definition: one folder under ``services/``."""
+
+    name: str
+    file: str  # where the definition stands, relative to the root: services/api/service.yaml
+    folder: str  # absolute path of the service's folder
+    description: str = ""
+    needs: tuple[str, ...] = ()
+    backing: bool = False
+    directory: str = "."  # relative to the folder
+    source: Source | None = None
+    path: tuple[str, ...] = ()  # runtime.path, put in front of PATH; relative to the working directory
+    setup: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret: tuple[str, ...] = ()
+    health: Health | None = None
+    processes: Mapping[str, Process]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What a box in this mode runs."""
+
+    name: str
+    runs: Literal["everything", "one"]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """All that a root defines."""
+
+    services: Mapping[str, Service]
+    modes: Mapping[str, Mode]

@@ -1,0 +1,3 @@
+"""Plan + environment → Generation: files, fingerprints."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Everything that blocks, fails or changes the machine. Stages never import from here."""

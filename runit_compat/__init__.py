@@ -1,0 +1,1 @@
+"""runit compatibility: sv, chpst and service directories, in and out."""
