@@ -1,15 +1,20 @@
-"""The values that a service definition is made of. A value that exists is valid; ``catalog.py`` is where refusal happens."""
+"""The values that a service definition is made of.
+
+A value that exists is valid; ``catalog.py`` is where refusal happens.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http:
-    """Ready when ``GET http://127.0.0.1:PORT<path>`` answers 200–399."""
+    """Ready when ``GET http://127.0.0.1:PORT<path>`` answers 200 to 399."""
 
     path: str
     timeout_s: float = 30.0
@@ -155,3 +160,10 @@ class Catalog:
 
     services: Mapping[str, Service]
     modes: Mapping[str, Mode]
+
+
+def program_names(service: str, process: str, instances: int) -> list[str]:
+    """What the instances of a process are called."""
+    if instances == 1:
+        return [f"{service}-{process}"]
+    return [f"{service}-{process}-{instance}" for instance in range(1, instances + 1)]

@@ -1,3 +1,251 @@
-"""Plan + environment → Generation: files, fingerprints."""
+"""Plan + environment → Generation: files, fingerprints.
+
+A program's fingerprint covers everything that decides how it runs and how it is stopped, and nothing else: a changed
+readiness probe is a new generation but restarts nothing. Digests are keyed with the box's own key, so that neither a
+fingerprint in a process list nor a digest on disk can be tried against guessed values.
+"""
 
 from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bootstrap import definition
+from bootstrap.command import complete_command, leaves_a_shell
+from bootstrap.definition import Probe
+from bootstrap.errors import DefinitionError
+from bootstrap.launcher import Credentials, Launch, render_env, render_run, shell_names
+
+if TYPE_CHECKING:
+    from bootstrap.environ import Environment
+    from bootstrap.plan import Plan, Program
+
+RENDERER = 1  # counted up when the launcher's text changes in a way that running programs must follow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What a generation says about one program; holds no value of its environment."""
+
+    name: str
+    service: str
+    process: str
+    fingerprint: str
+    wave: int
+    needs: tuple[str, ...]  # services planned on this box
+    port: int | None
+    ready: Probe
+    stop_signal: str
+    stop_grace_s: float
+    stop_script: str | None
+    stop_group: bool
+    reload: str | None
+    restart_window_s: float
+    restart_starts: int
+    setup: tuple[str, ...]
+
+    @property
+    def store_name(self) -> str:
+        """The directory below the store."""
+        return f"{self.name}-{self.fingerprint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What was rendered for this box: a set of names that point into the store."""
+
+    id: str
+    mode: str
+    service: str | None
+    units: tuple[Unit, ...]  # by wave, then name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreEntry:
+    """One directory of the store: file name → (content, mode)."""
+
+    name: str
+    files: Mapping[str, tuple[bytes, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """A generation and the store entries that it names."""
+
+    generation: Generation
+    entries: tuple[StoreEntry, ...]
+
+
+def render_generation(
+    plan: Plan,
+    environments: Mapping[str, Environment],
+    *,
+    credentials: Mapping[str, Credentials | None],
+    store: str,
+    key: bytes,
+) -> Rendering:
+    """Render every program of the plan.
+
+    ``environments`` and ``credentials`` are by program name; ``store`` is the directory that the entries will stand in,
+    ``key`` the box's secret for digests.
+
+    Raises DefinitionError for variables that no shell can carry.
+    """
+    _refuse_shell_names(plan, environments)
+    planned = {program.service.name for program in plan.programs}
+    units, entries = [], []
+    for program in plan.programs:
+        unit, entry = _render_program(
+            program, environments[program.name], credentials[program.name], planned, store, key
+        )
+        units.append(unit)
+        entries.append(entry)
+    identity = plan.identity
+    body = Generation(id="", mode=identity.mode, service=identity.service, units=tuple(units))
+    generation = replace(body, id=_digest(key, render_summary(body), 8))
+    return Rendering(generation=generation, entries=tuple(entries))
+
+
+def render_summary(generation: Generation) -> bytes:
+    """The generation as JSON, for ``generations/<id>/generation.json``."""
+    summary = {
+        "id": generation.id,
+        "mode": generation.mode,
+        "service": generation.service,
+        "units": [
+            {name: getattr(unit, name) for name in Unit.__slots__} | {"ready": _render_probe(unit.ready)}
+            for unit in generation.units
+        ],
+    }
+    return json.dumps(summary, indent=1).encode()
+
+
+def parse_summary(text: bytes) -> Generation:
+    """The inverse of ``render_summary``; raises ValueError for anything else."""
+    try:
+        raw = json.loads(text)
+        units = tuple(
+            Unit(
+                **{
+                    **unit,
+                    "needs": tuple(unit["needs"]),
+                    "setup": tuple(unit["setup"]),
+                    "ready": _parse_probe(unit["ready"]),
+                }
+            )
+            for unit in raw["units"]
+        )
+        return Generation(id=raw["id"], mode=raw["mode"], service=raw["service"], units=units)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a generation: {error}") from error
+
+
+def _render_program(
+    program: Program,
+    environment: Environment,
+    credentials: Credentials | None,
+    planned: set[str],
+    store: str,
+    key: bytes,
+) -> tuple[Unit, StoreEntry]:
+    process = program.process
+    launch = Launch(
+        program=program.name,
+        command=complete_command(process.command),
+        directory=working_directory(program),
+        credentials=credentials,
+        limits=process.limits,
+    )
+    env = render_env(launch, {name: variable.value for name, variable in environment.variables.items()})
+    facts = _facts(program, launch, environment, key)
+    fingerprint = _digest(key, json.dumps([RENDERER, facts]).encode() + b"\0" + env.encode(errors="surrogateescape"), 10)
+    unit = Unit(
+        name=program.name,
+        service=program.service.name,
+        process=process.name,
+        fingerprint=fingerprint,
+        wave=program.wave,
+        needs=tuple(need for need in program.service.needs if need in planned),
+        port=program.port,
+        ready=process.ready,
+        stop_signal=process.stop.signal,
+        stop_grace_s=process.stop.grace_s,
+        stop_script=process.stop.script,
+        stop_group=leaves_a_shell(process.command),
+        reload=process.reload,
+        restart_window_s=process.restart.window_s,
+        restart_starts=process.restart.starts,
+        setup=program.service.setup,
+    )
+    run = render_run(launch, f"{store}/{unit.store_name}/env")
+    files = {
+        "run": (run.encode(errors="surrogateescape"), 0o700),
+        "env": (env.encode(errors="surrogateescape"), 0o600),
+        "program.json": (json.dumps(facts, indent=1).encode(), 0o600),
+    }
+    if process.stop.script is not None:
+        files["control/t"] = (_render_stop_script(process.stop.script, f"{store}/{unit.store_name}"), 0o700)
+    return unit, StoreEntry(name=unit.store_name, files=files)
+
+
+def working_directory(program: Program) -> str:
+    """Where the program starts, absolute."""
+    service = program.service
+    return service.folder if service.directory == "." else f"{service.folder}/{service.directory}"
+
+
+def _render_stop_script(script: str, entry: str) -> bytes:
+    """runsv runs ``control/t`` before it sends TERM; so do we. It has the program's environment, user and directory."""
+    return f"#!/bin/sh\nexec {_sh(entry)}/run /bin/sh -c {_sh(script)}\n".encode(errors="surrogateescape")
+
+
+def _sh(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _facts(program: Program, launch: Launch, environment: Environment, key: bytes) -> dict[str, Any]:
+    """What an explanation of a restart needs to know about a program, without its values."""
+    process = program.process
+    return {
+        "file": program.service.file,
+        "command": launch.command,
+        "directory": launch.directory,
+        "user": None if launch.credentials is None else [launch.credentials.uid, launch.credentials.gid],
+        "limits": asdict(launch.limits),
+        "stop": asdict(process.stop),
+        "restart": asdict(process.restart),
+        "env": {
+            name: [_digest(key, variable.value.encode(errors="surrogateescape"), 8), variable.file]
+            for name, variable in environment.variables.items()
+        },
+    }
+
+
+def _refuse_shell_names(plan: Plan, environments: Mapping[str, Environment]) -> None:
+    problems = [
+        f'cannot set "{name}" for "{program.name}": the shell keeps this name for itself\n'
+        f"  where: {environments[program.name].variables[name].file}\n"
+        f"  way out: give the variable another name"
+        for program in plan.programs
+        for name in shell_names(environments[program.name].variables)
+    ]
+    if problems:
+        raise DefinitionError(*problems)
+
+
+def _digest(key: bytes, content: bytes, size: int) -> str:
+    return hashlib.blake2b(content, key=key, digest_size=size).hexdigest()
+
+
+def _render_probe(probe: Probe) -> dict[str, Any]:
+    return {"kind": type(probe).__name__, **asdict(probe)}
+
+
+def _parse_probe(raw: dict[str, Any]) -> Probe:
+    arguments = dict(raw)
+    kind = getattr(definition, arguments.pop("kind"))
+    probe: Probe = kind(**arguments)
+    return probe

@@ -1,0 +1,145 @@
+"""The line, written out once; it decides nothing.
+
+    tags ─► identity ─► plan ─► environment ─► generation ─► actions ─► verdicts
+
+It is the same line at boot, on a live box for the hundredth time, on a laptop and, without its last step, in ``plan``.
+Inputs that have not changed since they were rendered are not read again: then the line goes on from ``generation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bootstrap.box import Box
+from bootstrap.generation import Generation, Rendering
+from bootstrap.identity import Tag, parse_identity
+from bootstrap.observed import Observed
+from bootstrap.reconcile import Action, changes_something, diff_generation, differing
+from bootstrap.world import clock, inputs, lock, preflight, processes, store, supervision, supervisord
+from bootstrap.world.apply import Apply
+from bootstrap.world.supervision import Supervision
+from bootstrap.world.tags import read_last_identity, read_tags, write_last_identity
+
+if TYPE_CHECKING:
+    from bootstrap.definition import Mode
+
+Say = Callable[[str, str], None]  # whom it concerns (a program, or "" for the box), what happens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for: where the tags come from, how long things may take."""
+
+    tags: tuple[str, ...] = ()
+    tags_file: str | None = None
+    last_identity: bool = False
+    refresh_secrets: bool = False
+    lock_wait_s: float = 3600.0
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was found and done; a plan has no results."""
+
+    generation: Generation
+    actions: tuple[Action, ...]
+    results: dict[str, str]
+    failures: dict[str, str]
+
+
+def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, ...]], None]) -> Outcome:
+    """Converge; safe to repeat and to kill at any moment. ``announce`` hears the actions before the first of them."""
+    deadline = clock.now() + request.timeout_s
+    store.open_state(box)
+    with lock.held(box, "up", wait_s=request.lock_wait_s, say=lambda text: say("", text)):
+        store.forget_earlier_boot(box)
+        with supervision.reached(box) as supervisor:
+            tags = gather_tags(box, request)
+            rendering = _remember_or_render(box, tags, request, say)
+            observed = supervisor.observe()
+            actions = _diff(box, rendering, observed)
+            announce(actions)
+            return _apply(box, rendering, actions, supervisor, deadline, say)
+
+
+def plan(box: Box, request: Request, say: Say) -> Outcome:
+    """The same line without its last step: changes nothing."""
+    tags = gather_tags(box, request)
+    rendering = render(box, tags, request, say)
+    supervisor = supervisord.connect(box)
+    observed = supervisor.observe() if supervisor else supervisord.NOTHING
+    actions = _diff(box, rendering, observed)
+    return Outcome(generation=rendering.generation, actions=actions, results={}, failures={})
+
+
+def gather_tags(box: Box, request: Request) -> tuple[Tag, ...]:
+    """The tags of this box, from whatever source applies."""
+    if request.last_identity:
+        return read_last_identity(box)
+
+    def read_modes() -> dict[str, Mode]:
+        from bootstrap.catalog import parse_catalog  # noqa: PLC0415 - most tag sources never ask
+        from bootstrap.world.sources import read_sources  # noqa: PLC0415 - likewise
+
+        return dict(parse_catalog(read_sources(box)).modes)
+
+    return read_tags(box, request.tags, request.tags_file, read_modes)
+
+
+def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
+    """tags ─► identity ─► plan ─► environment ─► generation."""
+    # What only this part of the line needs is imported here: an `up` that changes nothing does without YAML.
+    from bootstrap.catalog import parse_catalog  # noqa: PLC0415
+    from bootstrap.environ import layer_environments  # noqa: PLC0415
+    from bootstrap.generation import render_generation  # noqa: PLC0415
+    from bootstrap.plan import resolve_plan  # noqa: PLC0415
+    from bootstrap.world import accounts, layers, references, sources  # noqa: PLC0415
+
+    identity = parse_identity(tags)
+    catalog = parse_catalog(sources.read_sources(box))
+    wanted = resolve_plan(identity, catalog)
+    users = accounts.read_accounts(wanted, say)
+    layered = layers.read_layers(box, wanted)
+    values = references.read_values(box, layered, refresh=request.refresh_secrets)
+    environments = layer_environments(wanted, layered, users, values)
+    return render_generation(wanted, environments, users, store=box.store, key=store.read_key(box))
+
+
+def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
+    stamp = inputs.read_stamp(box, tags)
+    remembered = None if request.refresh_secrets else store.read_remembered(box, stamp.text)
+    if remembered is not None:
+        return Rendering(generation=remembered, entries=())
+    rendering = render(box, tags, request, say)
+    store.write_generation(box, rendering)
+    write_last_identity(box, tags)
+    if stamp.is_settled:
+        store.write_remembered(box, stamp.text, rendering.generation)
+    return rendering
+
+
+def _diff(box: Box, rendering: Rendering, observed: Observed) -> tuple[Action, ...]:
+    names = differing(rendering.generation, observed)
+    return diff_generation(rendering.generation, observed, store.read_facts(box, names) | facts_of(rendering))
+
+
+def _apply(
+    box: Box, rendering: Rendering, actions: tuple[Action, ...], supervision: Supervision, deadline: float, say: Say
+) -> Outcome:
+    generation = rendering.generation
+    previous = store.read_current(box)
+    if changes_something(actions):
+        supervision.sweep(lambda text: say("", text))
+        preflight.check(box, actions)
+    supervisor = supervision.ensure(generation.units)
+    apply = Apply(box, supervisor, generation, previous, processes.new_mark(box), say)
+    outcome = apply.run(actions, deadline)
+    store.switch_current(box, generation)
+    if changes_something(actions):
+        store.prune(box, [generation], [program.store_name for program in supervisor.observe().programs])
+    return Outcome(
+        generation=generation, actions=actions, results=dict(outcome.results), failures=dict(outcome.failures)
+    )

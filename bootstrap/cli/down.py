@@ -1,0 +1,30 @@
+"""``down``: stop everything and leave nothing but logs and data."""
+
+from __future__ import annotations
+
+import click
+
+from bootstrap import control
+from bootstrap.cli.output import Voice, describe_duration, print_json
+from bootstrap.cli.settings import Settings
+from bootstrap.world import clock
+
+
+@click.command(epilog="Example: bootstrap down", short_help="Stop everything in reverse order; leave only logs and data.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
+@click.pass_obj
+def down(settings: Settings, *, as_json: bool) -> int:
+    """Stop every program, each after those that need it, then the supervisor itself.
+
+    No process, port, socket or generated file is left; logs and the data that services keep are.
+    """
+    voice = Voice(settings, as_json=as_json)
+    begun = clock.now()
+    stopped = control.down(settings.box, voice.event)
+    if as_json:
+        print_json({"stopped": list(stopped)})
+    elif stopped:
+        voice.line(f"down: {len(stopped)} stopped in {describe_duration(clock.now() - begun)}")
+    else:
+        voice.line("nothing was running")
+    return 0

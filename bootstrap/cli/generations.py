@@ -1,0 +1,39 @@
+"""``generations``: what this box has been."""
+
+from __future__ import annotations
+
+import click
+
+from bootstrap.cli.output import describe_box, print_json
+from bootstrap.cli.settings import Settings
+from bootstrap.world import store
+
+
+@click.command(epilog="Example: bootstrap generations", short_help="What this box ran, newest last.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def generations(settings: Settings, *, as_json: bool) -> int:
+    """List the generations that this box still remembers; the one in force is marked."""
+    current = store.read_current(settings.box)
+    kept = store.read_generations(settings.box)
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": generation.id,
+                    "mode": generation.mode,
+                    "service": generation.service,
+                    "rendered_at": moment,
+                    "programs": [unit.name for unit in generation.units],
+                    "current": current is not None and generation.id == current.id,
+                }
+                for generation, moment in kept
+            ]
+        )
+        return 0
+    for generation, moment in kept:
+        mark = "*" if current is not None and generation.id == current.id else " "
+        click.echo(f"{mark} {generation.id}  {moment}  {describe_box(generation)}, {len(generation.units)} programs")
+    if not kept:
+        click.echo("nothing has run here yet")
+    return 0

@@ -1,0 +1,154 @@
+"""The verbs, the options that stand before them, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+import bootstrap
+from bootstrap.cli.settings import Settings
+from bootstrap.errors import BootstrapError
+from bootstrap.world.place import find_box
+
+# verb → module: one is imported when it is typed, so that none waits for the others' imports
+VERBS = {
+    "config": "bootstrap.cli.config",
+    "down": "bootstrap.cli.down",
+    "generations": "bootstrap.cli.generations",
+    "identity": "bootstrap.cli.identity",
+    "logs": "bootstrap.cli.logs",
+    "plan": "bootstrap.cli.up",
+    "ps": "bootstrap.cli.status",
+    "reload": "bootstrap.cli.control",
+    "restart": "bootstrap.cli.control",
+    "run": "bootstrap.cli.run",
+    "start": "bootstrap.cli.control",
+    "status": "bootstrap.cli.status",
+    "stop": "bootstrap.cli.control",
+    "up": "bootstrap.cli.up",
+}
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+
+class Verbs(click.Group):
+    """A group that imports a verb when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = getattr(importlib.import_module(VERBS[cmd_name]), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            from bootstrap.spelling import did_you_mean  # noqa: PLC0415 - only for typing errors
+
+            raise click.UsageError(f'no such verb "{args[0]}"{did_you_mean(args[0], VERBS)}', ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--root", metavar="DIR", help="Directory with services/ and config/ (default: the nearest one above).")
+@click.option("--state", metavar="DIR", help="Where sockets, logs and generations are kept.")
+@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag that lies over all others; repeatable.")
+@click.option("--tags-file", metavar="FILE", help="Read the tags from this dotenv file.")
+@click.option("--last-identity", is_flag=True, help="Use the tags of the last run instead of reading them.")
+@click.option("-v", "--verbose", count=True, help="Say more.")
+@click.option("-q", "--quiet", count=True, help="Say less.")
+@click.version_option(bootstrap.__version__, prog_name="bootstrap")
+@click.pass_context
+def cli(
+    context: click.Context,
+    root: str | None,
+    state: str | None,
+    tags: tuple[str, ...],
+    tags_file: str | None,
+    *,
+    last_identity: bool,
+    verbose: int,
+    quiet: int,
+) -> None:
+    """A box reads its tags and becomes what they say.
+
+    \b
+    Example: bootstrap --tag mode=review up
+    """
+    context.obj = Settings(
+        box=find_box(root, state, os.environ),
+        tags=tags,
+        tags_file=tags_file,
+        last_identity=last_identity,
+        verbosity=verbose - quiet,
+    )
+
+
+def main() -> NoReturn:
+    """Run the verb that was typed; the exit code says how it went (see ``docs`` in the README)."""
+    os.umask(0o077)  # what we write is ours; every file that is not gets its mode explicitly
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except BootstrapError as error:
+        _fail(error.exit_code, type(error).__name__, str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        _exit(2)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f'\n  see "{context.command_path} --help"' if context is not None else ""
+        _fail(2, "UsageError", error.format_message() + hint)
+    except (KeyboardInterrupt, click.Abort):
+        _fail(EXIT_INTERRUPTED, "Interrupted", 'interrupted; run "bootstrap up" to finish what was begun')
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: not even our own flush may complain
+        _exit(0)
+    except Exception as error:  # noqa: BLE001 - the one place for what nobody expected
+        _fail(EXIT_BUG, "Bug", _describe_bug(error))
+    _exit(code if isinstance(code, int) else 0)
+
+
+def _fail(code: int, kind: str, message: str) -> NoReturn:
+    if "--json" in sys.argv:
+        import json  # noqa: PLC0415 - only for errors that a program reads
+
+        sys.stdout.write(json.dumps({"error": {"type": kind, "message": message, "exit": code}}) + "\n")
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """Leave without the interpreter's tidying-up, which takes longer than much of what we do."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(code)
+
+
+def _describe_bug(error: Exception) -> str:
+    """One line for the terminal; the traceback, without any values, goes to a log of ours."""
+    import tempfile  # noqa: PLC0415 - only for bugs
+    import traceback  # noqa: PLC0415 - likewise
+
+    text = "".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__name__}: {_first_line(error)}\n"
+    with tempfile.NamedTemporaryFile("w", prefix="bootstrap-bug-", suffix=".log", delete=False) as file:
+        file.write(text)
+    return (
+        f"this is a bug in bootstrap: {type(error).__name__}: {_first_line(error)}\n"
+        f"  where: the traceback is in {file.name}\n  way out: please report it; what ran before still runs"
+    )
+
+
+def _first_line(error: Any) -> str:
+    return (str(error).splitlines() or [""])[0][:200]

@@ -1,0 +1,31 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import update_wrapper
+from typing import Any, TypeVar
+
+import click
+
+from bootstrap.cli.settings import Settings
+
+R = TypeVar("R")
+
+
+def tag_options(verb: Callable[..., R]) -> Callable[..., R]:
+    """``--tag`` and ``--tags-file`` after the verb too; the verb gets Settings with all that was typed."""
+
+    @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Set a tag; stronger than every source.")
+    @click.option("--tags-file", metavar="FILE", help="Read the tags from a dotenv file.")
+    @click.pass_obj
+    def merged(settings: Settings, /, *args: Any, tags: tuple[str, ...], tags_file: str | None, **kwargs: Any) -> R:
+        typed = replace(settings, tags=(*settings.tags, *tags), tags_file=tags_file or settings.tags_file)
+        return verb(typed, *args, **kwargs)
+
+    # the options that stand below this decorator are the verb's, and must not be lost
+    mine = getattr(merged, "__click_params__", [])
+    update_wrapper(merged, verb)
+    merged.__dict__["__click_params__"] = [*getattr(verb, "__click_params__", []), *mine]
+    return merged

@@ -1,0 +1,69 @@
+"""``status`` and ``ps``: what runs, how long, and how it ended before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bootstrap.cli.output import describe_box, describe_duration, print_json
+from bootstrap.cli.settings import Settings
+from bootstrap.reconcile import describe_exit
+from bootstrap.status import ProgramStatus, Status, judge_status, render_status
+from bootstrap.world import store, supervisord
+from bootstrap.world.readiness import read_ready
+
+EXIT_NOT_CONVERGED = 3
+_COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow", "backoff": "red", "failed": "red"}
+
+
+@click.command(epilog="Example: bootstrap status --json", short_help="What runs, since when, and whether it is all ready.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def status(settings: Settings, *, as_json: bool) -> int:
+    """Show every program: state, pid, age, restarts, port and last exit.
+
+    Exits with 0 when everything runs, ready, as it was last rendered, and with 3 otherwise.
+    """
+    supervisor = supervisord.connect(settings.box)
+    generation = store.read_current(settings.box)
+    observed = supervisor.observe() if supervisor else supervisord.NOTHING
+    found = judge_status(generation, observed, read_ready(settings.box, generation, observed))
+    if as_json:
+        print_json(render_status(found))
+    else:
+        _print(found)
+    return 0 if found.is_converged else EXIT_NOT_CONVERGED
+
+
+ps = status
+
+
+def _print(found: Status) -> None:
+    if found.generation is None and not found.programs:
+        click.echo('nothing runs here; "bootstrap up" starts what the tags say')
+        return
+    rows = [("PROGRAM", "STATE", "PID", "AGE", "RESTARTS", "PORT", "LAST EXIT"), *(_row(p) for p in found.programs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if number:
+            cells[1] = click.style(cells[1], fg=_COLOURS.get(row[1].split()[0]))
+        click.echo("  ".join(cells).rstrip())
+    if found.generation is not None:
+        word = "converged" if found.is_converged else "not converged"
+        click.echo(f"{describe_box(found.generation)}, generation {found.generation.id}: {word}")
+
+
+def _row(status: ProgramStatus) -> tuple[str, ...]:
+    program: Any = status.program
+    state = status.state if status.ready or status.state not in {"running", "starting"} else f"{status.state} (not ready)"
+    return (
+        status.name,
+        "running" if status.state == "starting" and status.ready else state,
+        str(program.pid) if program and program.pid else "-",
+        describe_duration(program.age_s) if program and program.pid else "-",
+        str(program.restarts) if program else "-",
+        str(status.unit.port) if status.unit and status.unit.port else "-",
+        describe_exit(program.last_exit) if program and program.last_exit else "-",
+    )

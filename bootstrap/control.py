@@ -1,0 +1,147 @@
+"""Programs by hand: start, stop, restart, reload, and all of them down; through the same waves as ``up``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from bootstrap.boot import Say
+from bootstrap.box import Box
+from bootstrap.errors import TagError, Unavailable
+from bootstrap.generation import Generation, Unit
+from bootstrap.observed import Observed, ObservedProgram
+from bootstrap.reconcile import Action, Replace, Start
+from bootstrap.spelling import did_you_mean
+from bootstrap.world import clock, lock, processes, store, supervision, supervisord
+from bootstrap.world.apply import Apply, Outcome, waves_of
+from bootstrap.world.stopping import Stopper
+from bootstrap.world.supervisord import Supervisor
+
+REASON = "by hand"
+
+
+def start(box: Box, names: tuple[str, ...], say: Say, timeout_s: float) -> Outcome:
+    """Start what is not running, as it was last rendered."""
+
+    def choose(units: list[Unit], running: dict[str, ObservedProgram]) -> list[Action]:
+        return [
+            Start(program=unit.name, unit=unit, running=running.get(unit.name), reasons=(REASON,))
+            for unit in units
+            if not _lives(running.get(unit.name))
+        ]
+
+    return _act(box, "start", names, choose, say, timeout_s)
+
+
+def restart(box: Box, names: tuple[str, ...], say: Say, timeout_s: float) -> Outcome:
+    """Stop and start, each wave together."""
+
+    def choose(units: list[Unit], running: dict[str, ObservedProgram]) -> list[Action]:
+        return [_restarted(unit, running.get(unit.name)) for unit in units]
+
+    return _act(box, "restart", names, choose, say, timeout_s)
+
+
+def stop(box: Box, names: tuple[str, ...], say: Say) -> tuple[str, ...]:
+    """Stop programs in reverse waves; they stay stopped until ``start`` or ``up``. The answer is what was stopped."""
+    with lock.held(box, "stop", wait_s=60.0, say=lambda text: say("", text)):
+        supervisor, generation = _living(box)
+        observed = supervisor.observe()
+        chosen = set(select_programs(names, _known(generation, observed)))
+        programs = [program for program in observed.programs if program.name in chosen and program.state != "stopped"]
+        _stopper(box, supervisor, say).stop_in_waves(programs, waves_of(generation))
+        return tuple(sorted(program.name for program in programs))
+
+
+def reload(box: Box, names: tuple[str, ...], say: Say) -> tuple[str, ...]:
+    """Send each program the reload signal of its definition; programs without one are left alone."""
+    with lock.held(box, "reload", wait_s=60.0, say=lambda text: say("", text)):
+        supervisor, generation = _living(box)
+        observed = supervisor.observe()
+        chosen = set(select_programs(names, _known(generation, observed)))
+        signals = {unit.name: unit.reload for unit in generation.units if unit.reload and unit.name in chosen}
+        for program in observed.programs:
+            if program.name in signals and _lives(program):
+                supervisor.signal([program], str(signals[program.name]))
+                say(program.name, f"reloading ({signals[program.name]})")
+        return tuple(sorted(signals))
+
+
+def down(box: Box, say: Say) -> tuple[str, ...]:
+    """Stop everything in reverse waves and leave nothing but logs and the services' own data."""
+    store.open_state(box)
+    with lock.held(box, "down", wait_s=60.0, say=lambda text: say("", text)):
+        supervisor = supervisord.connect(box)
+        stopped: tuple[str, ...] = ()
+        if supervisor is not None:
+            programs = supervisor.observe().programs
+            _stopper(box, supervisor, say).stop_in_waves(programs, waves_of(store.read_current(box)))
+            supervisor.shut_down()
+            stopped = tuple(sorted(program.name for program in programs))
+        processes.sweep(box, None, grace_s=supervision.SWEEP_GRACE_S, say=lambda text: say("", text))
+        store.remove_everything(box)
+    return stopped
+
+
+def select_programs(patterns: tuple[str, ...], known: dict[str, str]) -> list[str]:
+    """Names, services and globs → program names; ``known`` maps programs to services. Nothing asked for is everything.
+
+    Raises TagError naming what matches nothing, with the nearest name.
+    """
+    if not patterns:
+        return sorted(known)
+    chosen, problems = set(), []
+    for pattern in patterns:
+        found = {name for name, service in known.items() if pattern in {name, service} or fnmatchcase(name, pattern)}
+        if not found:
+            words = {*known, *known.values()}
+            problems.append(f'cannot find program "{pattern}": nothing of that name here{did_you_mean(pattern, words)}')
+        chosen |= found
+    if problems:
+        raise TagError(*problems)
+    return sorted(chosen)
+
+
+def _act(
+    box: Box,
+    verb: str,
+    names: tuple[str, ...],
+    choose: Callable[[list[Unit], dict[str, ObservedProgram]], list[Action]],
+    say: Say,
+    timeout_s: float,
+) -> Outcome:
+    with lock.held(box, verb, wait_s=timeout_s, say=lambda text: say("", text)):
+        supervisor, generation = _living(box)
+        observed = supervisor.observe()
+        chosen = set(select_programs(names, _known(generation, observed)))
+        running = {program.name: program for program in observed.programs}
+        units = [unit for unit in generation.units if unit.name in chosen]
+        apply = Apply(box, supervisor, generation, generation, processes.new_mark(box), say)
+        return apply.run(tuple(choose(units, running)), clock.now() + timeout_s)
+
+
+def _living(box: Box) -> tuple[Supervisor, Generation]:
+    supervisor = supervisord.connect(box)
+    generation = store.read_current(box)
+    if supervisor is None or generation is None:
+        raise Unavailable('cannot act on programs by hand: nothing runs on this box\n  way out: run "bootstrap up"')
+    return supervisor, generation
+
+
+def _restarted(unit: Unit, running: ObservedProgram | None) -> Start | Replace:
+    if running is None or not _lives(running):
+        return Start(program=unit.name, unit=unit, running=running, reasons=(REASON,))
+    return Replace(program=unit.name, unit=unit, running=running, reasons=(REASON,))
+
+
+def _lives(program: ObservedProgram | None) -> bool:
+    return program is not None and program.state in {"running", "starting"}
+
+
+def _known(generation: Generation, observed: Observed) -> dict[str, str]:
+    services = {unit.name: unit.service for unit in generation.units}
+    return {program.name: services.get(program.name, program.name) for program in observed.programs} | services
+
+
+def _stopper(box: Box, supervisor: Supervisor, say: Say) -> Stopper:
+    return Stopper(box, supervisor, processes.new_mark(box), say)

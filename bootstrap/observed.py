@@ -1,0 +1,46 @@
+"""What runs, as the supervisor tells it: the values that plans are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+State: TypeAlias = Literal["stopped", "starting", "running", "stopping", "backoff", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastExit:
+    """How a program ended the last time."""
+
+    code: int | None
+    signal: str | None
+    cause: str  # exited, signal, stopped, killed, not spawned
+    at: float  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedProgram:
+    """One program that the supervisor knows."""
+
+    name: str
+    fingerprint: str  # of what it runs, not of what it should run
+    state: State
+    pid: int | None
+    age_s: float  # how long this process has lived
+    started_at: float | None  # seconds since 1970
+    restarts: int  # by the supervisor, since it was last started on purpose
+    deaths: int  # likewise
+    last_exit: LastExit | None
+
+    @property
+    def store_name(self) -> str:
+        """The directory of the store that it runs from."""
+        return f"{self.name}-{self.fingerprint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All of them; ``daemon`` is the supervisor's pid, ``None`` when there is no supervisor."""
+
+    daemon: int | None
+    programs: tuple[ObservedProgram, ...] = ()

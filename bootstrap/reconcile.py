@@ -1,0 +1,172 @@
+"""Generation + Observed → ordered actions, each with its reasons.
+
+Actions come from what is wanted and what is observed, never from what was done last time; so applying twice changes
+nothing the second time. ``Keep`` is an action too: a dry run can say why nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, assert_never
+
+from bootstrap.generation import Generation, Unit
+from bootstrap.observed import LastExit, Observed, ObservedProgram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """It should run and does not."""
+
+    program: str
+    unit: Unit
+    running: ObservedProgram | None  # what the supervisor knows under this name; it does not live
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """It runs and should not."""
+
+    program: str
+    running: ObservedProgram
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """It runs as something else than it should."""
+
+    program: str
+    unit: Unit
+    running: ObservedProgram
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """It runs as it should."""
+
+    program: str
+    unit: Unit
+    running: ObservedProgram
+    reasons: tuple[str, ...]
+
+
+Action: TypeAlias = Start | Stop | Replace | Keep
+
+_VERBS = {Start: "start", Stop: "stop", Replace: "replace", Keep: "keep"}
+
+
+def diff_generation(
+    generation: Generation, observed: Observed, facts: Mapping[str, Mapping[str, Any]]
+) -> tuple[Action, ...]:
+    """What has to happen, stops first.
+
+    ``facts`` maps store names to what is known about those renderings; with both sides of a replacement in it, the
+    reasons name keys and files.
+    """
+    running = {program.name: program for program in observed.programs}
+    wanted = {unit.name for unit in generation.units}
+    stops = [
+        Stop(program=program.name, running=program, reasons=("it is not part of what this box runs any more",))
+        for program in sorted(observed.programs, key=lambda program: program.name)
+        if program.name not in wanted
+    ]
+    return (*stops, *(_decide(unit, running.get(unit.name), facts) for unit in generation.units))
+
+
+def differing(generation: Generation, observed: Observed) -> tuple[str, ...]:
+    """Store names whose facts ``diff_generation`` wants: both sides of every replacement."""
+    fingerprints = {program.name: program for program in observed.programs}
+    names = []
+    for unit in generation.units:
+        running = fingerprints.get(unit.name)
+        if running is not None and running.fingerprint != unit.fingerprint:
+            names += [running.store_name, unit.store_name]
+    return tuple(names)
+
+
+def verb_of(action: Action) -> str:
+    """The action as users read it: start, stop, replace or keep."""
+    return _VERBS[type(action)]
+
+
+def changes_something(actions: Iterable[Action]) -> bool:
+    return any(not isinstance(action, Keep) for action in actions)
+
+
+def _decide(unit: Unit, running: ObservedProgram | None, facts: Mapping[str, Mapping[str, Any]]) -> Action:
+    if running is None:
+        return Start(program=unit.name, unit=unit, running=None, reasons=("it is not running",))
+    if running.state not in {"starting", "running"}:
+        return Start(program=unit.name, unit=unit, running=running, reasons=(_why_down(running),))
+    if running.fingerprint != unit.fingerprint:
+        reasons = explain_change(facts.get(running.store_name), facts.get(unit.store_name))
+        return Replace(program=unit.name, unit=unit, running=running, reasons=reasons)
+    return Keep(program=unit.name, unit=unit, running=running, reasons=("nothing that it uses has changed",))
+
+
+def _why_down(running: ObservedProgram) -> str:
+    match running.state:
+        case "stopped":
+            return "it is stopped"
+        case "stopping":
+            return "it is being stopped"
+        case "failed":
+            return f"it has failed{_after(running.last_exit)}"
+        case "backoff":
+            return f"it keeps dying{_after(running.last_exit)}"
+        case "starting" | "running":
+            return "it is running"
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _after(last: LastExit | None) -> str:
+    return "" if last is None else f" ({describe_exit(last)})"
+
+
+def describe_exit(last: LastExit) -> str:
+    """How it ended, in words."""
+    if last.cause == "not spawned":
+        return "it could not be spawned"
+    if last.cause == "killed":
+        return "killed because it did not stop in time"
+    if last.signal is not None:
+        return f"ended by {last.signal}"
+    return f"exited with code {last.code}"
+
+
+def explain_change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Which keys, in which files, make one rendering differ from another."""
+    if old is None or new is None:
+        return ("it runs as something else than it should",)
+    reasons = [*_explain_env(old["env"], new["env"]), *_explain_rest(old, new)]
+    return tuple(reasons) or ("bootstrap itself starts it in another way now",)
+
+
+def _explain_env(old: Mapping[str, list[str]], new: Mapping[str, list[str]]) -> list[str]:
+    reasons = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if before is None and after is not None:
+            reasons.append(f"{key} is set ({after[1]})")
+        elif after is None and before is not None:
+            reasons.append(f"{key} is gone (it was set in {before[1]})")
+        elif before is not None and after is not None and before[0] != after[0]:
+            moved = "" if before[1] == after[1] else f", before in {before[1]}"
+            reasons.append(f"{key} has changed ({after[1]}{moved})")
+    return reasons
+
+
+def _explain_rest(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    words = {
+        "command": "its command",
+        "directory": "its directory",
+        "user": "its user",
+        "limits": "its limits",
+        "stop": "the way it is stopped",
+        "restart": "its restart policy",
+    }
+    return [f"{word} has changed ({new['file']})" for key, word in words.items() if old.get(key) != new.get(key)]

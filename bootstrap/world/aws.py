@@ -1,0 +1,160 @@
+"""AWS calls → values; every failure is Unavailable and names the action, the thing and, if denied, what to grant.
+
+boto3 is imported inside the functions that need it: it costs thirty times the start of an interpreter, and most boots
+never need it. botocore's own retries are off, because the house has one retry and one deadline.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+from bootstrap.errors import Unavailable
+from bootstrap.spelling import quoted
+from bootstrap.world import clock as house_clock
+from bootstrap.world.retry import retry_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from bootstrap.world.clock import Clock
+
+T = TypeVar("T")
+
+_PATIENCE_S = 20.0
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure")
+_BUSY = (
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalServiceError",
+    "ServiceUnavailable",
+    "Unavailable",
+)
+
+
+class DeniedError(Unavailable):
+    """The credentials are good and not allowed to do this: only an administrator ends it."""
+
+
+class _BusyError(Unavailable):
+    """Throttled, broken or out of reach: may work a moment later."""
+
+
+def read_instance_tags(instance_id: str, region: str | None, *, patience_s: float = _PATIENCE_S) -> dict[str, str]:
+    """The tags of one instance (DescribeTags)."""
+    client = cache(lambda: session().client("ec2", region_name=region, config=config()))
+
+    def ask() -> dict[str, str]:
+        paginator = client().get_paginator("describe_tags")
+        pages = paginator.paginate(Filters=[{"Name": "resource-id", "Values": [instance_id]}])
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+    return call("ec2:DescribeTags", f'cannot read the tags of instance "{instance_id}"', ask, patience_s=patience_s)
+
+
+def read_group_name(instance_id: str, region: str | None, *, patience_s: float = _PATIENCE_S) -> str | None:
+    """The Auto Scaling group that the instance belongs to, ``None`` if to none."""
+    client = cache(lambda: session().client("autoscaling", region_name=region, config=config()))
+
+    def ask() -> str | None:
+        members = client().describe_auto_scaling_instances(InstanceIds=[instance_id])["AutoScalingInstances"]
+        return members[0]["AutoScalingGroupName"] if members else None
+
+    return call(
+        "autoscaling:DescribeAutoScalingInstances",
+        f'cannot read the Auto Scaling group of instance "{instance_id}"',
+        ask,
+        patience_s=patience_s,
+    )
+
+
+def read_group_tags(group: str, region: str | None, *, patience_s: float = _PATIENCE_S) -> dict[str, str]:
+    """The tags of an Auto Scaling group, those that are not propagated included."""
+    client = cache(lambda: session().client("autoscaling", region_name=region, config=config()))
+
+    def ask() -> dict[str, str]:
+        paginator = client().get_paginator("describe_tags")
+        pages = paginator.paginate(Filters=[{"Name": "auto-scaling-group", "Values": [group]}])
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+    return call(
+        "autoscaling:DescribeTags",
+        f"cannot read the tags of Auto Scaling group {quoted(group)}",
+        ask,
+        patience_s=patience_s,
+    )
+
+
+def session() -> boto3.Session:
+    """A session that asks instance metadata for credentials more than once: the first seconds of a boot are slow."""
+    import boto3  # noqa: PLC0415
+    import botocore.session  # noqa: PLC0415
+
+    botocore_session = botocore.session.get_session()
+    botocore_session.set_config_variable("metadata_service_num_attempts", 3)
+    return boto3.Session(botocore_session=botocore_session)
+
+
+def config() -> Config:
+    """No call may take longer than a person would wait."""
+    from botocore.config import Config  # noqa: PLC0415
+
+    return Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1, "mode": "standard"})
+
+
+def call(
+    action: str, failure: str, ask: Callable[[], T], *, patience_s: float = _PATIENCE_S, clock: Clock = house_clock
+) -> T:
+    """What ``ask`` returns; ``action`` is the IAM action, ``failure`` how the sentence about its failure begins.
+
+    An answer that ``ask`` understands (no such parameter) it handles itself.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    def attempt() -> T:
+        try:
+            return ask()
+        except ClientError as error:
+            raise _judge_answer(action, failure, error) from error
+        except BotoCoreError as error:
+            raise _judge_silence(action, failure, error) from error
+
+    return retry_until(clock.now() + patience_s, attempt, again_on=_BusyError, clock=clock)
+
+
+def _judge_answer(action: str, failure: str, error: ClientError) -> Unavailable:
+    code = error.response["Error"]["Code"]
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code in _DENIED:
+        return DeniedError(f"{failure}: access denied ({code})\n  way out: grant {action} to the role of this machine")
+    said = " ".join(error.response["Error"].get("Message", "").split())
+    text = f"{failure}: AWS answered {code} to {action} ({said})\n  way out: wait a moment and run the command again"
+    return _BusyError(text) if code in _BUSY or status >= 500 else Unavailable(text)
+
+
+def _judge_silence(action: str, failure: str, error: BotoCoreError) -> Unavailable:
+    from botocore.exceptions import (  # noqa: PLC0415
+        HTTPClientError,
+        NoCredentialsError,
+        NoRegionError,
+        PartialCredentialsError,
+    )
+
+    match error:
+        case NoCredentialsError() | PartialCredentialsError():
+            cause, way_out = "no AWS credentials", "give the instance a role, or this shell AWS credentials"
+        case NoRegionError():
+            cause, way_out = "no AWS region", "set AWS_REGION"
+        case _:
+            cause, way_out = str(error), "see that this machine reaches AWS and run the command again"
+    text = f"{failure}: {cause} (for {action})\n  way out: {way_out}"
+    return _BusyError(text) if isinstance(error, HTTPClientError) else Unavailable(text)

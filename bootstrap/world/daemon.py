@@ -1,0 +1,39 @@
+"""The supervisord process: ``python -I -m bootstrap.world.daemon``, working directory = the run directory.
+
+It is started before it is known whether it will be wanted: the imports take 0.1 s, in which ``up`` reads and renders on
+the other core. One line on standard input sets it going; end of file ends it, so it never outlives the ``up`` that
+started it without having been told to.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+CONFIG = "supervisord.conf"
+
+
+def main() -> None:
+    """Import, wait for the word, become supervisord."""
+    from supervisor import rpcinterface, supervisord, xmlrpc  # noqa: F401, PLC0415 - loaded here so that the wait hides it
+
+    from bootstrap.world import plugin  # noqa: F401, PLC0415 - likewise
+
+    if sys.stdin.readline() != "go\n":
+        return
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    _raise_file_limit()
+    supervisord.main(["-c", CONFIG])
+
+
+def _raise_file_limit() -> None:
+    """Three descriptors a program: the usual soft limit of 1 024 ends at about 300 programs. `run` sets each child's own."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main()

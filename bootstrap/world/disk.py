@@ -1,0 +1,94 @@
+"""Files of ours: one routine that writes durably, one that reads what may be absent.
+
+``write_durably`` leaves the old content or the new, whole, whatever is killed or unplugged in between: a new file of its
+own beside the old one, written in full, flushed, renamed, and the directory flushed. A file is never wider open than
+it will be in the end. After a failed flush nothing is retried: the new file is dropped and the error is told.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from bootstrap.errors import Unavailable
+
+
+def write_durably(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Replace ``path`` by this content; raises Unavailable naming the path when the disk refuses."""
+    directory, name = os.path.split(path)
+    temporary = f"{directory}/.{name}.{secrets.token_hex(6)}"
+    try:
+        write_new(temporary, content, mode, flush=True)
+        os.rename(temporary, path)
+        flush_directory(directory)
+    except OSError as error:
+        remove_if_there(temporary)
+        raise refused("write", path, error) from error
+
+
+def write_new(path: str, content: bytes, mode: int, *, flush: bool) -> None:
+    """Create a file that must not exist yet; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fchmod(descriptor, mode)
+        if flush:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_directory(path: str) -> None:
+    """Make the names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_if_there(path: str) -> bytes | None:
+    """The content of a file of ours, ``None`` if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise refused("read", path, error) from error
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def remove_if_there(path: str) -> None:
+    """Remove a file; one that is not there is removed already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise refused("remove", path, error) from error
+
+
+def make_directory(path: str, mode: int) -> None:
+    """Make a directory with exactly this mode, and what is missing above it; refuse a link in its place."""
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            if os.path.islink(path) or not os.path.isdir(path):
+                raise
+        else:
+            os.chmod(path, mode)
+    except OSError as error:
+        raise refused("make the directory", path, error) from error
+
+
+def refused(verb: str, path: str, error: OSError) -> Unavailable:
+    """The one sentence for a disk that says no."""
+    return Unavailable(
+        f'cannot {verb} "{path}": {error.strerror or error}\n'
+        "  nothing that was running has been changed; mend the disk or its permissions and run the command again"
+    )

@@ -1,0 +1,79 @@
+"""One ``up`` at a time: a lock that dies with its holder and says who holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bootstrap.box import Box
+from bootstrap.errors import Locked
+from bootstrap.world import clock, disk
+
+_POLL_S = 0.05
+
+
+@contextmanager
+def held(box: Box, doing: str, *, wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the box's lock, waiting at most ``wait_s`` seconds; ``say`` is told once for whom.
+
+    The kernel drops the lock when the holder dies, however it dies. Raises Locked.
+    """
+    descriptor = _lock(box, clock.now() + wait_s, say)
+    try:
+        record = {"pid": os.getpid(), "doing": doing, "since": clock.wall_text()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(record).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(box: Box, deadline: float, say: Callable[[str], None]) -> int:
+    """Lock the file that has the name now: a ``down`` may have removed the one that we waited for."""
+    while True:
+        try:
+            os.makedirs(box.run, mode=0o700, exist_ok=True)
+            descriptor = os.open(box.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise disk.refused("open", box.lock, error) from error
+        try:
+            _wait_until_locked(descriptor, deadline, say)
+            if os.path.samestat(os.fstat(descriptor), os.stat(box.lock)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _wait_until_locked(descriptor: int, deadline: float, say: Callable[[str], None]) -> None:
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read_holder(descriptor)
+            if clock.now() >= deadline:
+                raise Locked(
+                    f"cannot change this box: {holder} is at it\n"
+                    "  way out: let it finish and run the command again (without --no-wait it waits)"
+                ) from None
+            if not told:
+                say(f"waiting for {holder}")
+                told = True
+            clock.sleep(_POLL_S)
+        else:
+            return
+
+
+def _read_holder(descriptor: int) -> str:
+    try:
+        record = json.loads(os.pread(descriptor, 4096, 0))
+        return f'"bootstrap {record["doing"]}" (pid {record["pid"]}, since {record["since"]})'
+    except (ValueError, KeyError, TypeError):
+        return "another bootstrap (it has just started)"

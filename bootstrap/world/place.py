@@ -1,0 +1,38 @@
+"""Where this box's root and state are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from bootstrap.box import Box
+from bootstrap.errors import DefinitionError
+
+DEFAULT_ROOT = "/opt/bootstrap"
+DEFAULT_STATE = "/var/lib/bootstrap"
+
+
+def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) -> Box:
+    """Options first, then variables, then the nearest directory above us with services/ and config/, then /opt."""
+    found = os.path.abspath(root or environ.get("BOOTSTRAP_ROOT") or _nearest_root() or DEFAULT_ROOT)
+    if not os.path.isdir(f"{found}/services"):
+        raise DefinitionError(
+            f'cannot use "{found}" as root: it has no directory "services"\n'
+            "  way out: go to a checkout that has services/ and config/, or name one with --root DIR"
+        )
+    kept = state or environ.get("BOOTSTRAP_STATE") or (DEFAULT_STATE if found == DEFAULT_ROOT else f"{found}/.bootstrap")
+    return Box(root=found, state=os.path.abspath(kept))
+
+
+def _nearest_root() -> str | None:
+    try:
+        directory = os.getcwd()
+    except FileNotFoundError:
+        return None  # the working directory has been removed
+    while True:
+        if os.path.isdir(f"{directory}/services") and os.path.isdir(f"{directory}/config"):
+            return directory
+        above = os.path.dirname(directory)
+        if above == directory:
+            return None
+        directory = above

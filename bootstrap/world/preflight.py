@@ -1,0 +1,87 @@
+"""What would fail after the first stop is found before it: directories, tools, ports."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterable
+
+from bootstrap.box import Box
+from bootstrap.errors import ApplyFailed, DefinitionError
+from bootstrap.reconcile import Action, Replace, Start
+from bootstrap.world import processes, store
+
+_TOOLS = {"/usr/bin/setpriv": "util-linux", "/usr/bin/env": "coreutils", "/bin/sh": "dash"}
+
+
+def check(box: Box, actions: Iterable[Action]) -> None:
+    """Raise DefinitionError or ApplyFailed, with all problems, if these actions can't end well."""
+    coming = [action for action in actions if isinstance(action, Start | Replace)]
+    if not coming:
+        return
+    _check_tools()
+    facts = store.read_facts(box, [action.unit.store_name for action in coming])
+    missing = [
+        f'cannot start "{action.program}": its directory "{facts[action.unit.store_name]["directory"]}" does not exist\n'
+        f"  where: {facts[action.unit.store_name]['file']}: directory\n  way out: make it, or name another one"
+        for action in coming
+        if not os.path.isdir(facts[action.unit.store_name]["directory"])
+    ]
+    if missing:
+        raise DefinitionError(*missing)
+    taken = [problem for action in coming if (problem := _check_port(box, action)) is not None]
+    if taken:
+        raise ApplyFailed("\n".join(taken))
+
+
+def _check_tools() -> None:
+    missing = [f'"{tool}" (Debian package {package})' for tool, package in _TOOLS.items() if not os.path.exists(tool)]
+    if missing:
+        raise DefinitionError(
+            f"cannot start programs on this machine: {', '.join(missing)} is not installed\n  way out: install it"
+        )
+
+
+def _check_port(box: Box, action: Start | Replace) -> str | None:
+    port = action.unit.port
+    if port is None:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        # as servers do: connections of the past must not count, only somebody who listens
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except PermissionError:
+            return None  # the program itself may be allowed to, and says so if not
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return None
+        else:
+            return None
+    pid = _find_listener(port)
+    if pid is not None and processes.token_of(pid) is not None:
+        return None  # ours: it is stopped before this one starts
+    return (
+        f'cannot start "{action.program}": port {port} is in use by {_describe(pid)}\n'
+        "  nothing has been changed; way out: end that process, or give one of the two another port"
+    )
+
+
+def _find_listener(port: int) -> int | None:
+    import psutil  # noqa: PLC0415 - only when a port is taken
+
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            return connection.pid
+    return None
+
+
+def _describe(pid: int | None) -> str:
+    if pid is None:
+        return "a process of another user"
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return f'"{file.read().strip()}" (pid {pid})'
+    except OSError:
+        return f"pid {pid}"

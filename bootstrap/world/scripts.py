@@ -1,0 +1,100 @@
+"""What runs beside the programs: the set-up of services, and the directories that they find."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+
+from bootstrap.box import Box
+from bootstrap.generation import Unit
+from bootstrap.launcher import MARK
+from bootstrap.world import clock, disk, store
+
+_TAIL_LINES = 20
+
+
+def prepare_directories(box: Box, units: Sequence[Unit]) -> None:
+    """Make each service's data directory, its own user's."""
+    facts = store.read_facts(box, [unit.store_name for unit in units])
+    for unit in units:
+        path = box.data(unit.service)
+        if os.path.isdir(path):
+            continue
+        disk.make_directory(path, 0o700)
+        user = facts[unit.store_name]["user"]
+        if user is not None:
+            os.chown(path, user[0], user[1])
+
+
+def run_setups(
+    box: Box, units: Sequence[Unit], mark: str, deadline: float, say: Callable[[str, str], None]
+) -> dict[str, str]:
+    """Run the set-up of each unit's service unless it has been run for this very rendering.
+
+    The services' set-ups run side by side, the lines of one in order. The answer maps services to failures.
+    """
+    done = _read_done(box)
+    due = [unit for unit in units if unit.setup and done.get(unit.service) != unit.fingerprint]
+    if not due:
+        return {}
+    prepare_directories(box, due)
+    running = {unit.service: (unit, _start(box, unit, mark)) for unit in due}
+    failures = {}
+    for service, (unit, child) in running.items():
+        say(unit.service, "setting up")
+        failure = _wait(box, unit, child, deadline)
+        if failure is None:
+            done[service] = unit.fingerprint
+        else:
+            failures[service] = failure
+    _write_done(box, done)
+    return failures
+
+
+def _start(box: Box, unit: Unit, mark: str) -> subprocess.Popen[bytes]:
+    line = " && ".join(f"{{ {command}\n}}" for command in unit.setup)
+    with open(_log(box, unit), "wb") as log:
+        return subprocess.Popen(
+            [f"{box.store}/{unit.store_name}/run", "/bin/sh", "-c", line],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={MARK: mark},
+            start_new_session=True,
+        )
+
+
+def _wait(box: Box, unit: Unit, child: subprocess.Popen[bytes], deadline: float) -> str | None:
+    try:
+        code = child.wait(max(0.0, deadline - clock.now()))
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, 9)
+        child.wait()
+        ended = "it did not end in time and was killed"
+    else:
+        if code == 0:
+            return None
+        ended = f"exit code {code}" if code > 0 else f"signal {-code}"
+    path = _log(box, unit)
+    lines = (disk.read_if_there(path) or b"").decode(errors="replace").splitlines()[-_TAIL_LINES:]
+    tail = "".join(f"\n  | {line}" for line in lines)
+    return f'cannot set up "{unit.service}": {ended} ({"; ".join(unit.setup)})\n  where: {path}{tail}'
+
+
+def _log(box: Box, unit: Unit) -> str:
+    return f"{box.log}/{unit.service}.setup.log"
+
+
+def _read_done(box: Box) -> dict[str, str]:
+    text = disk.read_if_there(f"{box.run}/setups.json")
+    try:
+        done: dict[str, str] = json.loads(text or b"{}")
+    except ValueError:
+        return {}
+    return done
+
+
+def _write_done(box: Box, done: dict[str, str]) -> None:
+    disk.write_durably(f"{box.run}/setups.json", json.dumps(done).encode())

@@ -1,0 +1,223 @@
+"""Generations on disk, and the store of rendered programs that they name.
+
+The store stands in the run directory: it holds environment values and lives no longer than the boot. That is why its
+entries are renamed into place but not flushed: after a power cut the boot id differs, the whole run directory is thrown
+away and rendered anew. What must outlive the boot (generations, ``current``, the box's key) is written durably.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bootstrap.box import Box
+from bootstrap.errors import DefinitionError
+from bootstrap.generation import Generation, Rendering, StoreEntry, parse_summary, render_summary
+from bootstrap.world import clock, disk
+
+KEPT_GENERATIONS = 10
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def open_state(box: Box) -> None:
+    """Make the state directories, ours alone; throw away a run directory of an earlier boot.
+
+    The caller holds no lock yet: everything here may be done by several runs at once.
+    """
+    for path, mode in ((box.state, 0o755), (box.run, 0o700), (box.log, 0o755), (box.generations, 0o700)):
+        disk.make_directory(path, mode)
+    status = os.stat(box.run)
+    if status.st_uid != os.geteuid():
+        raise DefinitionError(
+            f'cannot use the state directory "{box.state}": it belongs to user {status.st_uid}, not to {os.geteuid()}\n'
+            "  way out: run as its owner, or name another one with --state DIR"
+        )
+    if status.st_mode & 0o077:
+        os.chmod(box.run, 0o700)
+
+
+def forget_earlier_boot(box: Box) -> None:
+    """Empty the run directory if it was filled before the last reboot. Call it with the lock held."""
+    with open(_BOOT_ID, "rb") as file:
+        now = file.read().strip()
+    marker = f"{box.run}/boot-id"
+    if disk.read_if_there(marker) == now:
+        return
+    for name in os.listdir(box.run):
+        if f"{box.run}/{name}" != box.lock:
+            _remove_tree(f"{box.run}/{name}")
+    disk.make_directory(box.store, 0o700)
+    disk.write_new(marker, now, 0o600, flush=False)
+
+
+def read_key(box: Box) -> bytes:
+    """The box's secret for digests, made on first use."""
+    path = f"{box.state}/key"
+    key = disk.read_if_there(path)
+    if key is None or len(key) != 32:
+        key = secrets.token_bytes(32)
+        disk.write_durably(path, key)
+    return key
+
+
+def write_entries(box: Box, entries: Iterable[StoreEntry]) -> None:
+    """Write the entries that are not in the store yet; each appears whole or not at all."""
+    for entry in entries:
+        final = f"{box.store}/{entry.name}"
+        if os.path.isdir(final):
+            continue
+        partial = f"{box.store}/.new-{entry.name}"
+        _remove_tree(partial)
+        try:
+            os.mkdir(partial, 0o700)
+            for name, (content, mode) in entry.files.items():
+                if "/" in name:
+                    os.makedirs(os.path.dirname(f"{partial}/{name}"), mode=0o700, exist_ok=True)
+                disk.write_new(f"{partial}/{name}", content, mode, flush=False)
+            os.rename(partial, final)
+        except OSError as error:
+            raise disk.refused("write", final, error) from error
+
+
+def has_entries(box: Box, generation: Generation) -> bool:
+    """Whether the store holds every program of this generation."""
+    try:
+        present = set(os.listdir(box.store))
+    except FileNotFoundError:
+        return False
+    return all(unit.store_name in present for unit in generation.units)
+
+
+def write_generation(box: Box, rendering: Rendering) -> None:
+    """Write store entries and the generation's summary; ``current`` is untouched."""
+    write_entries(box, rendering.entries)
+    generation = rendering.generation
+    if not rendering.entries:
+        return  # it was remembered, so it stands there already
+    directory = f"{box.generations}/{generation.id}"
+    if os.path.exists(f"{directory}/generation.json"):
+        return
+    disk.make_directory(directory, 0o700)
+    disk.write_durably(f"{directory}/generation.json", render_summary(generation))
+
+
+def read_generation(box: Box, generation_id: str) -> Generation | None:
+    """A generation by id; ``None`` if it is not there or was cut off."""
+    text = disk.read_if_there(f"{box.generations}/{generation_id}/generation.json")
+    if text is None:
+        return None
+    try:
+        return parse_summary(text)
+    except ValueError:
+        return None
+
+
+def read_generations(box: Box) -> list[tuple[Generation, str]]:
+    """Every whole generation with the moment it was rendered (RFC 3339), oldest first."""
+    found = []
+    try:
+        names = os.listdir(box.generations)
+    except FileNotFoundError:
+        return []
+    for name in names:
+        generation = read_generation(box, name)
+        if generation is not None:
+            found.append((os.stat(f"{box.generations}/{name}").st_mtime, generation))
+    return [(generation, clock.text_of(moment)) for moment, generation in sorted(found, key=lambda pair: pair[0])]
+
+
+def read_current(box: Box) -> Generation | None:
+    """The generation in force."""
+    try:
+        return read_generation(box, os.path.basename(os.readlink(box.current)))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk.refused("read", box.current, error) from error
+
+
+def switch_current(box: Box, generation: Generation) -> None:
+    """Put a generation in force: one rename, the last step of every ``up``."""
+    target = f"generations/{generation.id}"
+    try:
+        if os.readlink(box.current) == target:
+            return
+    except OSError:
+        pass  # absent, or not a link: the rename below settles it
+    temporary = f"{box.state}/.current.{secrets.token_hex(6)}"
+    try:
+        os.symlink(target, temporary)
+        os.rename(temporary, box.current)
+        disk.flush_directory(box.state)
+    except OSError as error:
+        disk.remove_if_there(temporary)
+        raise disk.refused("switch", box.current, error) from error
+
+
+def read_remembered(box: Box, stamp: str) -> Generation | None:
+    """The generation that these very inputs were rendered into, if it is still there as a whole."""
+    text = disk.read_if_there(f"{box.run}/remembered.json")
+    try:
+        remembered = json.loads(text or b"{}")
+    except ValueError:
+        return None
+    if remembered.get("inputs") != stamp:
+        return None
+    generation = read_generation(box, remembered["generation"])
+    if generation is None or not has_entries(box, generation):
+        return None
+    return generation
+
+
+def write_remembered(box: Box, stamp: str, generation: Generation) -> None:
+    """Remember what these inputs were rendered into."""
+    text = json.dumps({"inputs": stamp, "generation": generation.id}).encode()
+    disk.write_durably(f"{box.run}/remembered.json", text)
+
+
+def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What is known about rendered programs, by store name; names that are gone are left out."""
+    facts = {}
+    for name in store_names:
+        text = disk.read_if_there(f"{box.store}/{name}/program.json")
+        if text is not None:
+            facts[name] = json.loads(text)
+    return facts
+
+
+def prune(box: Box, keep: Sequence[Generation], running: Iterable[str]) -> None:
+    """Remove store entries that no kept generation names and nothing runs from, and all but the newest generations."""
+    wanted = {unit.store_name for generation in keep for unit in generation.units} | set(running)
+    for name in os.listdir(box.store):
+        if name not in wanted:
+            _remove_tree(f"{box.store}/{name}")
+    kept = {generation.id for generation in keep}
+    ids = [name for name in os.listdir(box.generations) if name not in kept]
+    if len(ids) <= KEPT_GENERATIONS:
+        return
+    ids.sort(key=lambda name: os.stat(f"{box.generations}/{name}").st_mtime_ns)
+    for name in ids[: len(ids) - KEPT_GENERATIONS]:
+        _remove_tree(f"{box.generations}/{name}")
+
+
+def remove_everything(box: Box) -> None:
+    """What ``down`` leaves behind is logs and the services' own data."""
+    disk.remove_if_there(box.current)
+    for path in (box.generations, box.run):
+        _remove_tree(path)
+    for name in ("key", "last-identity.json"):
+        disk.remove_if_there(f"{box.state}/{name}")
+
+
+def _remove_tree(path: str) -> None:
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            disk.remove_if_there(path)
+    except OSError as error:
+        raise disk.refused("remove", path, error) from error

@@ -1,0 +1,75 @@
+"""The supervisor of this box: the one that lives, or one that is being got ready while there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bootstrap.box import Box
+from bootstrap.errors import Unavailable
+from bootstrap.generation import Unit
+from bootstrap.observed import Observed
+from bootstrap.world import disk, processes, supervisord
+from bootstrap.world.supervisord import Daemon, Supervisor
+
+SWEEP_GRACE_S = 10.0
+
+
+class Supervision:
+    """Answers what runs, also when nothing can; starts supervisord when it is wanted."""
+
+    def __init__(self, box: Box, supervisor: Supervisor | None, daemon: Daemon | None) -> None:
+        self._box = box
+        self._supervisor = supervisor
+        self._daemon = daemon
+
+    def observe(self) -> Observed:
+        return supervisord.NOTHING if self._supervisor is None else self._supervisor.observe()
+
+    def sweep(self, say: Callable[[str], None]) -> None:
+        """End what has lost its supervisor, before anything is started beside it."""
+        pid = self._daemon.pid if self._daemon else self._supervisor.pid if self._supervisor else None
+        processes.sweep(self._box, processes.token_of(pid) if pid else None, grace_s=SWEEP_GRACE_S, say=say)
+
+    def ensure(self, units: tuple[Unit, ...]) -> Supervisor:
+        """The living supervisor, started if need be with these programs known and none of them running."""
+        if self._supervisor is None:
+            daemon = self._daemon or supervisord.prepare(self._box)
+            self._daemon = None
+            supervisord.write_config(self._box, units)
+            disk.remove_if_there(self._box.socket)
+            daemon.go()
+            self._supervisor = supervisord.wait_until_started(self._box, daemon)
+            self._supervisor.adopt_policies(units)
+        return self._supervisor
+
+    def cancel(self) -> None:
+        """Let go of a supervisor that was got ready in vain."""
+        if self._daemon is not None:
+            self._daemon.cancel()
+            self._daemon = None
+
+
+@contextmanager
+def reached(box: Box) -> Iterator[Supervision]:
+    """Connect, or begin to start a supervisor in the background: its imports take as long as our reading."""
+    supervisor = supervisord.connect(box)
+    if supervisor is not None and _is_going_down(supervisor):
+        supervisor = None
+    supervision = Supervision(box, supervisor, None if supervisor else supervisord.prepare(box))
+    try:
+        yield supervision
+    finally:
+        supervision.cancel()
+
+
+def _is_going_down(supervisor: Supervisor) -> bool:
+    """A supervisor that somebody has told to stop is waited for: nothing can be started in it any more."""
+    if supervisor.is_up():
+        return False
+    if not processes.wait_until_ended(supervisor.pid, supervisord.STOP_TIMEOUT_S):
+        raise Unavailable(
+            f"cannot start a supervisor: the old one (pid {supervisor.pid}) is shutting down and does not end\n"
+            '  way out: look into "bootstrap status", end what holds it up, and run the command again'
+        )
+    return True

@@ -1,0 +1,298 @@
+"""supervisord: start it, ask it, tell it.
+
+It is driven over its socket only. Nothing waits inside the daemon (its own waiting calls spin or stall): calls return at
+once, and whoever wants to wait polls ``observe``, which also wakes the daemon's loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bootstrap import ini
+from bootstrap.box import Box
+from bootstrap.errors import Unavailable
+from bootstrap.generation import Unit
+from bootstrap.launcher import MARK
+from bootstrap.observed import LastExit, Observed, ObservedProgram, State
+from bootstrap.world import clock, disk, processes
+from bootstrap.world.rpc import Connection, Fault
+
+NOTHING = Observed(daemon=None)  # what is observed where no supervisor lives
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 20.0
+_POLL_S = 0.002
+# supervisor.states.ProcessStates; EXITED is on its way to BACKOFF or, without the plug-in, to its restart
+_STATES: dict[int, State] = {
+    0: "stopped",
+    10: "starting",
+    20: "running",
+    30: "backoff",
+    40: "stopping",
+    100: "backoff",
+    200: "failed",
+    1000: "failed",
+}
+_RUNNING = 1  # supervisor.states.SupervisorStates
+_UNKNOWN_METHOD = 1  # supervisor.xmlrpc.Faults
+_BAD_NAME = 10
+_NOT_RUNNING = 70
+
+
+class Daemon:
+    """A supervisord that is being imported and waits for the word."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def go(self) -> None:
+        """Let it become supervisord."""
+        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe; this tells the type checker
+        try:
+            self._process.stdin.write(b"go\n")
+            self._process.stdin.close()
+        except BrokenPipeError:
+            return  # it is dead; waiting for its socket says so, with its last words
+
+    def cancel(self) -> None:
+        """End it unused."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+    def died(self) -> bool:
+        return self._process.poll() is not None
+
+
+def prepare(box: Box) -> Daemon:
+    """Start the imports of a supervisord, beside our own work. Call ``go`` or ``cancel`` on it."""
+    # Its environment is what every program starts from: nothing but the mark that makes our processes recognisable.
+    with open(f"{box.log}/supervisord.err", "ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "bootstrap.world.daemon"],
+            stdin=subprocess.PIPE,
+            stdout=errors,
+            stderr=errors,
+            env={MARK: processes.new_mark(box)},
+            cwd=box.run,
+            start_new_session=True,
+        )
+    return Daemon(process)
+
+
+def connect(box: Box) -> Supervisor | None:
+    """The supervisor of this box, ``None`` if there is none."""
+    try:
+        return Supervisor(Connection(box.socket), box)
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Unavailable(
+            f"cannot reach supervisord at {box.socket}: {error.strerror or error}\n"
+            "  way out: run as the user that started it"
+        ) from error
+
+
+def wait_until_started(box: Box, daemon: Daemon) -> Supervisor:
+    """Wait for the daemon's socket; raises Unavailable with its last words if it dies or takes too long."""
+    deadline = clock.now() + START_TIMEOUT_S
+    while True:
+        supervisor = connect(box)
+        if supervisor is not None:
+            return supervisor
+        if daemon.died() or clock.now() > deadline:
+            raise Unavailable(
+                f"cannot start supervisord: {_last_words(box)}\n  where: {box.log}/supervisord.log and supervisord.err"
+            )
+        clock.sleep(_POLL_S)
+
+
+def write_config(box: Box, units: tuple[Unit, ...], *, plugin: bool = True) -> None:
+    """Write what supervisord reads at its start; a stale socket is removed, since supervisord would test it slowly."""
+    for name, text in (("supervisord.conf", ini.render_daemon(plugin=plugin)), (ini.PROGRAMS, ini.render_programs(units))):
+        path = f"{box.run}/{name}"
+        content = text.encode()
+        if disk.read_if_there(path) != content:
+            temporary = f"{path}.new"
+            disk.remove_if_there(temporary)
+            try:
+                disk.write_new(temporary, content, 0o600, flush=False)
+                os.rename(temporary, path)
+            except OSError as error:
+                raise disk.refused("write", path, error) from error
+
+
+class Supervisor:
+    """A connection to the running supervisord."""
+
+    def __init__(self, connection: Connection, box: Box) -> None:
+        self._connection = connection
+        self._box = box
+
+    @property
+    def pid(self) -> int:
+        return self._connection.peer_pid
+
+    def is_up(self) -> bool:
+        """Whether it takes orders; it does not while it shuts down."""
+        try:
+            state: dict[str, Any] = self._connection.call("supervisor.getState")
+        except Unavailable:
+            return False  # it has closed the connection: it is on its way out
+        return bool(state["statecode"] == _RUNNING)
+
+    def observe(self) -> Observed:
+        """What runs now."""
+        try:
+            raw = json.loads(self._connection.call("bootstrap.observe"))
+        except Fault as fault:
+            if fault.code != _UNKNOWN_METHOD:
+                raise _unavailable("ask", fault) from fault
+            return _observe_plainly(self._connection)
+        return Observed(daemon=raw["pid"], programs=tuple(_parse_program(program) for program in raw["programs"]))
+
+    def update(self, added: tuple[Unit, ...], removed: Iterable[str], everything: tuple[Unit, ...]) -> None:
+        """Make the stopped programs ``removed`` unknown and ``added`` known; ``everything`` is the whole generation."""
+        write_config(self._box, everything)
+        names = sorted({*removed, *(unit.name for unit in added)})
+        try:
+            self._connection.call("bootstrap.update", ini.render_programs(added), names, _policies(added))
+        except Fault as fault:
+            if fault.code != _UNKNOWN_METHOD:
+                raise _unavailable("change", fault) from fault
+            self._update_plainly(names, [unit.name for unit in added])
+
+    def adopt_policies(self, units: tuple[Unit, ...]) -> None:
+        """Tell a supervisor that has just read its file what the file can't say."""
+        try:
+            self._connection.call("bootstrap.update", "", [], _policies(units))
+        except Fault as fault:
+            if fault.code != _UNKNOWN_METHOD:
+                raise _unavailable("change", fault) from fault
+
+    def start(self, units: Iterable[Unit]) -> dict[str, str]:
+        """Start programs without waiting; the answer names those that could not be started, with the cause."""
+        units = tuple(units)
+        names = [unit.name for unit in units]
+        calls: list[tuple[str, tuple[Any, ...]]] = [
+            ("supervisor.startProcess", (f"{unit.name}:{unit.fingerprint}", False)) for unit in units
+        ]
+        answers = self._connection.call_all([("bootstrap.forgive", (names,)), *calls])
+        return {
+            name: answer.text for name, answer in zip(names, answers[1:], strict=True) if isinstance(answer, Fault)
+        }
+
+    def stop(self, programs: Iterable[ObservedProgram]) -> None:
+        """Send the stop signal to programs, without waiting."""
+        self._each("supervisor.stopProcess", {f"{p.name}:{p.fingerprint}": (False,) for p in programs})
+
+    def signal(self, programs: Iterable[ObservedProgram], name: str) -> None:
+        """Send a signal to the main process of programs."""
+        self._each("supervisor.signalProcess", {f"{p.name}:{p.fingerprint}": (name,) for p in programs})
+
+    def ledger(self, program: str) -> list[dict[str, Any]]:
+        """The last exits of a program, oldest first; empty without the plug-in."""
+        try:
+            exits: list[dict[str, Any]] = json.loads(self._connection.call("bootstrap.ledger", program))
+        except Fault:
+            return []
+        return exits
+
+    def shut_down(self) -> None:
+        """End supervisord, and wait for its end. Stop the programs first, in order."""
+        pid = self.pid
+        try:
+            self._connection.call("supervisor.shutdown")
+        except (Fault, Unavailable):
+            pass  # it is going down already
+        finally:
+            self._connection.close()
+        if not processes.wait_until_ended(pid, STOP_TIMEOUT_S):
+            raise Unavailable(
+                f"cannot end supervisord (pid {pid}): it did not stop within {STOP_TIMEOUT_S:.0f} s\n"
+                "  way out: run the command again"
+            )
+
+    def _each(self, method: str, parameters: Mapping[str, tuple[Any, ...]]) -> None:
+        answers = self._connection.call_all([(method, (name, *rest)) for name, rest in parameters.items()])
+        faults = [a for a in answers if isinstance(a, Fault) and a.code not in {_NOT_RUNNING, _BAD_NAME}]
+        if faults:
+            raise _unavailable("change", faults[0])
+
+    def _update_plainly(self, removed: list[str], added: list[str]) -> None:
+        """The same with supervisord's own calls, which read every section anew."""
+        try:
+            self._connection.call("supervisor.reloadConfig")
+        except Fault as fault:
+            raise _unavailable("change", fault) from fault
+        calls: list[tuple[str, tuple[Any, ...]]] = [("supervisor.removeProcessGroup", (name,)) for name in removed]
+        calls += [("supervisor.addProcessGroup", (name,)) for name in added]
+        for answer in self._connection.call_all(calls):
+            if isinstance(answer, Fault) and answer.code != _BAD_NAME:
+                raise _unavailable("change", answer)
+
+
+def _policies(units: tuple[Unit, ...]) -> dict[str, list[int]]:
+    """Restart policies, seconds and starts, by program."""
+    return {unit.name: [max(1, round(unit.restart_window_s)), unit.restart_starts] for unit in units}
+
+
+def _observe_plainly(connection: Connection) -> Observed:
+    pid, programs = connection.call_all([("supervisor.getPID", ()), ("supervisor.getAllProcessInfo", ())])
+    return Observed(
+        daemon=pid,
+        programs=tuple(
+            _parse_program(
+                {
+                    "name": info["group"],
+                    "fingerprint": info["name"],
+                    "state": info["state"],
+                    "pid": info["pid"],
+                    "age_s": max(0, info["now"] - info["start"]) if info["pid"] else 0.0,
+                    "started_at": info["start"] if info["pid"] else None,
+                    "restarts": 0,
+                    "deaths": 0 if info["state"] in {10, 20} else 2,
+                    "last_exit": None,
+                }
+            )
+            for info in programs
+        ),
+    )
+
+
+def _parse_program(raw: dict[str, Any]) -> ObservedProgram:
+    last = raw["last_exit"]
+    return ObservedProgram(
+        name=raw["name"],
+        fingerprint=raw["fingerprint"],
+        state=_STATES[raw["state"]],
+        pid=raw["pid"] or None,
+        age_s=raw["age_s"],
+        started_at=raw["started_at"],
+        restarts=raw["restarts"],
+        deaths=raw["deaths"],
+        last_exit=last
+        and LastExit(code=last["code"], signal=last["signal"], cause=last["cause"], at=last["at"]),
+    )
+
+
+def _unavailable(verb: str, fault: Fault) -> Unavailable:
+    return Unavailable(
+        f"cannot {verb} supervisord: {fault}\n  way out: run the command again; see log/supervisord.log if it stays so"
+    )
+
+
+def _last_words(box: Box) -> str:
+    for name in ("supervisord.err", "supervisord.log"):
+        lines = (disk.read_if_there(f"{box.log}/{name}") or b"").decode(errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1]
+    return "it ended without a word"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+import pytest
+
+from bootstrap.errors import Unavailable
+from bootstrap.world import disk
+
+AFTER = "  nothing that was running has been changed; mend the disk or its permissions and run the command again"
+
+
+def test_a_write_replaces_the_content_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "file"
+    disk.write_durably(str(path), b"one")
+    disk.write_durably(str(path), b"two", 0o640)
+    assert path.read_bytes() == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_the_mode_is_exact_under_any_umask_and_never_wider_before(tmp_path, umask, monkeypatch):
+    modes = []
+    write = os.write
+
+    def spy(descriptor, content):
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode) & ~0o600)
+        return write(descriptor, content)
+
+    monkeypatch.setattr(os, "write", spy)
+    before = os.umask(umask)
+    try:
+        disk.write_durably(str(tmp_path / "file"), b"secret", 0o600)
+    finally:
+        os.umask(before)
+    assert modes == [0]
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+
+
+def test_the_file_is_flushed_before_the_rename_and_the_directory_after_it(tmp_path, monkeypatch):
+    calls = []
+    fsync, rename = os.fsync, os.rename
+
+    def spy_fsync(descriptor):
+        calls.append("flush " + ("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"))
+        fsync(descriptor)
+
+    def spy_rename(old, new):
+        calls.append("rename")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "rename", spy_rename)
+    disk.write_durably(str(tmp_path / "file"), b"x")
+    assert calls == ["flush file", "rename", "flush directory"]
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "rename", "open"])
+def test_a_disk_that_refuses_leaves_the_old_content_alone(tmp_path, monkeypatch, failing):
+    path = tmp_path / "file"
+    disk.write_durably(str(path), b"old")
+
+    def refuse(*_arguments, **_keywords):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, refuse)
+        with pytest.raises(Unavailable) as caught:
+            disk.write_durably(str(path), b"new")
+    assert str(caught.value) == f'cannot write "{path}": No space left on device\n{AFTER}'
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_short_write_is_finished(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, bytes(content[:3])))
+    disk.write_durably(str(tmp_path / "file"), b"0123456789")
+    monkeypatch.undo()
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+def test_absent_is_none_and_a_link_is_refused(tmp_path):
+    assert disk.read_if_there(str(tmp_path / "nothing")) is None
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    with pytest.raises(Unavailable) as caught:
+        disk.read_if_there(str(tmp_path / "link"))
+    assert str(caught.value) == f'cannot read "{tmp_path}/link": Too many levels of symbolic links\n{AFTER}'
+
+
+def test_a_directory_gets_its_exact_mode_and_a_link_in_its_place_is_refused(tmp_path):
+    disk.make_directory(str(tmp_path / "a" / "b"), 0o700)
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(Unavailable) as caught:
+        disk.make_directory(str(tmp_path / "link"), 0o700)
+    assert str(caught.value) == f'cannot make the directory "{tmp_path}/link": File exists\n{AFTER}'
