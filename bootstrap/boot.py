@@ -12,18 +12,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bootstrap.box import Box
-from bootstrap.generation import Generation, Rendering
+from bootstrap.generation import Generation, Rendering, facts_of
 from bootstrap.identity import Tag, parse_identity
-from bootstrap.observed import Observed
 from bootstrap.reconcile import Action, changes_something, diff_generation, differing
 from bootstrap.world import clock, inputs, lock, preflight, processes, store, supervision, supervisord
 from bootstrap.world.apply import Apply
-from bootstrap.world.supervision import Supervision
 from bootstrap.world.tags import read_last_identity, read_tags, write_last_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bootstrap.box import Box
     from bootstrap.definition import Mode
+    from bootstrap.environ import Account, Environment
+    from bootstrap.launcher import Launch
+    from bootstrap.observed import Observed
+    from bootstrap.plan import Plan
+    from bootstrap.world.supervision import Supervision
 
 Say = Callable[[str, str], None]  # whom it concerns (a program, or "" for the box), what happens
 
@@ -91,21 +96,48 @@ def gather_tags(box: Box, request: Request) -> tuple[Tag, ...]:
 
 def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
     """tags ─► identity ─► plan ─► environment ─► generation."""
+    from bootstrap.generation import render_generation  # noqa: PLC0415 - see _resolve
+
+    wanted = _resolve(box, tags)
+    users, environments = _layer(box, wanted, request, say)
+    return render_generation(wanted, environments, users, store=box.store, key=store.read_key(box))
+
+
+def render_oneoff(box: Box, request: Request, service: str, say: Say) -> tuple[Launch, Environment]:
+    """The same line for one command that nobody supervises."""
+    from bootstrap.generation import launch_of  # noqa: PLC0415 - likewise
+    from bootstrap.oneoff import oneoff_of, resolve_oneoff  # noqa: PLC0415 - see _resolve
+
+    wanted = resolve_oneoff(_resolve(box, gather_tags(box, request)), service)
+    users, environments = _layer(box, wanted, request, say)
+    program = oneoff_of(wanted)
+    return launch_of(program, users[program.name]), environments[program.name]
+
+
+def _resolve(box: Box, tags: tuple[Tag, ...]) -> Plan:
+    """tags ─► identity ─► plan."""
     # What only this part of the line needs is imported here: an `up` that changes nothing does without YAML.
     from bootstrap.catalog import parse_catalog  # noqa: PLC0415
-    from bootstrap.environ import layer_environments  # noqa: PLC0415
-    from bootstrap.generation import render_generation  # noqa: PLC0415
     from bootstrap.plan import resolve_plan  # noqa: PLC0415
-    from bootstrap.world import accounts, layers, references, sources  # noqa: PLC0415
+    from bootstrap.world.sources import read_sources  # noqa: PLC0415
 
     identity = parse_identity(tags)
-    catalog = parse_catalog(sources.read_sources(box))
-    wanted = resolve_plan(identity, catalog)
+    catalog = parse_catalog(read_sources(box))
+    return resolve_plan(identity, catalog)
+
+
+def _layer(
+    box: Box, wanted: Plan, request: Request, say: Say
+) -> tuple[Mapping[str, Account], Mapping[str, Environment]]:
+    """plan ─► environment, and the users that it is for."""
+    from bootstrap.environ import layer_environments, needed_references  # noqa: PLC0415 - see _resolve
+    from bootstrap.world import accounts, layers, references  # noqa: PLC0415 - likewise
+
     users = accounts.read_accounts(wanted, say)
-    layered = layers.read_layers(box, wanted)
-    values = references.read_values(box, layered, refresh=request.refresh_secrets)
-    environments = layer_environments(wanted, layered, users, values)
-    return render_generation(wanted, environments, users, store=box.store, key=store.read_key(box))
+    layering = layers.read_layering(box, wanted)
+    needed = needed_references(wanted, layering)
+    secrets = references.read_values(box, needed, refresh=request.refresh_secrets)
+    return users, layer_environments(wanted, layering, users, secrets, box)
 
 
 def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
@@ -123,7 +155,7 @@ def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: 
 
 def _diff(box: Box, rendering: Rendering, observed: Observed) -> tuple[Action, ...]:
     names = differing(rendering.generation, observed)
-    return diff_generation(rendering.generation, observed, store.read_facts(box, names) | facts_of(rendering))
+    return diff_generation(rendering.generation, observed, store.read_facts(box, names) | facts_of(rendering.entries))
 
 
 def _apply(

@@ -68,7 +68,7 @@ def parse_catalog(sources: Sources) -> Catalog:
 
 
 def _read_drafts(sources: Sources) -> dict[str, _Draft]:
-    files = sorted(file for file in sources.files if file != MODES_FILE)
+    files = sorted((file for file in sources.files if file != MODES_FILE), key=lambda file: file.split("/"))
     procfiles = [file for file in files if file.endswith("/Procfile")]
     ports = {file: procfile_port(index) for index, file in enumerate(procfiles)}
     drafts = (_read_draft(sources, file, ports.get(file)) for file in files)

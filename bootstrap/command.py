@@ -10,8 +10,42 @@ import re
 
 # Words that are no program: `exec` in front of them would be wrong.
 _NOT_A_PROGRAM = frozenset(
-    "exec eval export set unset cd umask ulimit trap wait read exit return shift . : ! { [ test source command builtin "
-    "if for while until case function true false echo printf alias".split(),
+    [
+        "exec",
+        "eval",
+        "export",
+        "set",
+        "unset",
+        "cd",
+        "umask",
+        "ulimit",
+        "trap",
+        "wait",
+        "read",
+        "exit",
+        "return",
+        "shift",
+        ".",
+        ":",
+        "!",
+        "{",
+        "[",
+        "test",
+        "source",
+        "command",
+        "builtin",
+        "if",
+        "for",
+        "while",
+        "until",
+        "case",
+        "function",
+        "true",
+        "false",
+        "echo",
+        "printf",
+        "alias",
+    ],
 )
 _COMPOUND = re.compile(r"[;&|<>()`\n#]|\$\(")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")

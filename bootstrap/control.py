@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from bootstrap.boot import Say
-from bootstrap.box import Box
 from bootstrap.errors import TagError, Unavailable
-from bootstrap.generation import Generation, Unit
-from bootstrap.observed import Observed, ObservedProgram
 from bootstrap.reconcile import Action, Replace, Start
 from bootstrap.spelling import did_you_mean
 from bootstrap.world import clock, lock, processes, store, supervision, supervisord
 from bootstrap.world.apply import Apply, Outcome, waves_of
 from bootstrap.world.stopping import Stopper
-from bootstrap.world.supervisord import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.boot import Say
+    from bootstrap.box import Box
+    from bootstrap.generation import Generation, Unit
+    from bootstrap.observed import Observed, ObservedProgram
+    from bootstrap.world.supervisord import Supervisor
 
 REASON = "by hand"
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -20,6 +19,8 @@ from bootstrap.errors import DefinitionError, MissingVariable
 from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from bootstrap.box import Box
     from bootstrap.plan import Plan, Program
 
@@ -37,6 +38,7 @@ class Account:
     uid: int
     gid: int
     home: str
+    is_other: bool = False  # than the user that bootstrap itself runs as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bootstrap import definition
 from bootstrap.command import complete_command, leaves_a_shell
-from bootstrap.definition import Probe
 from bootstrap.errors import DefinitionError
 from bootstrap.launcher import Credentials, Launch, render_env, render_run, shell_names
 
 if TYPE_CHECKING:
-    from bootstrap.environ import Environment
+    from collections.abc import Iterable, Mapping
+
+    from bootstrap.definition import Probe
+    from bootstrap.environ import Account, Environment
     from bootstrap.plan import Plan, Program
 
 RENDERER = 1  # counted up when the launcher's text changes in a way that running programs must follow
@@ -82,14 +83,14 @@ class Rendering:
 def render_generation(
     plan: Plan,
     environments: Mapping[str, Environment],
+    accounts: Mapping[str, Account],
     *,
-    credentials: Mapping[str, Credentials | None],
     store: str,
     key: bytes,
 ) -> Rendering:
     """Render every program of the plan.
 
-    ``environments`` and ``credentials`` are by program name; ``store`` is the directory that the entries will stand in,
+    ``environments`` and ``accounts`` are by program name; ``store`` is the directory that the entries will stand in,
     ``key`` the box's secret for digests.
 
     Raises DefinitionError for variables that no shell can carry.
@@ -98,9 +99,8 @@ def render_generation(
     planned = {program.service.name for program in plan.programs}
     units, entries = [], []
     for program in plan.programs:
-        unit, entry = _render_program(
-            program, environments[program.name], credentials[program.name], planned, store, key
-        )
+        launch = launch_of(program, accounts[program.name])
+        unit, entry = _render_program(program, launch, environments[program.name], planned, store, key)
         units.append(unit)
         entries.append(entry)
     identity = plan.identity
@@ -143,25 +143,32 @@ def parse_summary(text: bytes) -> Generation:
         raise ValueError(f"not a generation: {error}") from error
 
 
-def _render_program(
-    program: Program,
-    environment: Environment,
-    credentials: Credentials | None,
-    planned: set[str],
-    store: str,
-    key: bytes,
-) -> tuple[Unit, StoreEntry]:
-    process = program.process
-    launch = Launch(
+def launch_of(program: Program, account: Account) -> Launch:
+    """How a program is started, as far as that is not its environment."""
+    credentials = Credentials(uid=account.uid, gid=account.gid, user=account.name) if account.is_other else None
+    return Launch(
         program=program.name,
-        command=complete_command(process.command),
+        command=complete_command(program.process.command),
         directory=working_directory(program),
         credentials=credentials,
-        limits=process.limits,
+        limits=program.process.limits,
     )
+
+
+def facts_of(entries: Iterable[StoreEntry]) -> dict[str, dict[str, Any]]:
+    """What is known about renderings, by store name."""
+    return {entry.name: json.loads(entry.files["program.json"][0]) for entry in entries}
+
+
+def _render_program(
+    program: Program, launch: Launch, environment: Environment, planned: set[str], store: str, key: bytes
+) -> tuple[Unit, StoreEntry]:
+    process = program.process
     env = render_env(launch, {name: variable.value for name, variable in environment.variables.items()})
     facts = _facts(program, launch, environment, key)
-    fingerprint = _digest(key, json.dumps([RENDERER, facts]).encode() + b"\0" + env.encode(errors="surrogateescape"), 10)
+    fingerprint = _digest(
+        key, json.dumps([RENDERER, facts]).encode() + b"\0" + env.encode(errors="surrogateescape"), 10
+    )
     unit = Unit(
         name=program.name,
         service=program.service.name,

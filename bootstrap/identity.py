@@ -8,14 +8,17 @@ reported at once. Nothing is guessed: a mode that is not set is an error, never 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from bootstrap.definition import Mode
 from bootstrap.errors import TagError
 from bootstrap.spelling import nearest, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from bootstrap.definition import Mode
 
 T = TypeVar("T")
 
@@ -204,7 +207,9 @@ def _unknown_keys(ours: Iterable[Tag]) -> list[str]:
 def _why_unknown(key: str) -> str:
     if key.startswith(_REF_OF):
         return f"the service after {quoted(_REF_OF)} {_NAME_GRAMMAR}"
-    near = nearest(key.removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in KEYS])  # the prefix is no likeness
+    near = nearest(
+        key.removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in KEYS]
+    )  # the prefix is no likeness
     if near is not None:
         return f"no such key; did you mean {quoted(PREFIX + near)}?"
     return f"no such key; the keys are {', '.join(KEYS)} and {_REF_OF}<service>"

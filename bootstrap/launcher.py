@@ -12,10 +12,13 @@ The price is three short processes that exec one another, 2–4 ms; nothing of o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bootstrap.definition import Limits
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bootstrap.definition import Limits
 
 # What the shells of this world treat as theirs: setting them fails, is ignored or changes how the shell works.
 SHELL_NAMES = frozenset(
@@ -57,8 +60,9 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def render_run(launch: Launch, env_file: str) -> str:
-    """The executable; it holds no value of the environment."""
+def render_run(launch: Launch, env_file: str, spare: tuple[int, ...] = ()) -> str:
+    """The executable; it holds no value of the environment. ``spare`` are descriptors that the program must not get."""
+    closing = "".join(f" {descriptor}<&-" for descriptor in spare)
     lines = [
         "#!/bin/sh",
         f"# {launch.program}, rendered by bootstrap. With arguments: runs them in this program's environment instead.",
@@ -67,7 +71,7 @@ def render_run(launch: Launch, env_file: str) -> str:
         *_limit_lines(launch.limits),
         f"cd {quote(launch.directory)} || exit 111",
         f"unset {' '.join(SUPERVISOR_NAMES)} OLDPWD SHLVL",
-        f'exec 3<&0 {_privileges(launch)} /bin/sh -s -- "$@" <{quote(env_file)}',
+        f'exec 3<&0 {_privileges(launch)} /bin/sh -s -- "$@" <{quote(env_file)}{closing}',
     ]
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ Readers raise ``FlawedError`` with everything they found below their own place; 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_PLAIN_KEY = re.compile(r"[\w.-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ def render_problems(file: str, problems: Iterable[Problem]) -> list[str]:
 
 def render_path(path: tuple[str, ...]) -> str:
     """`processes/web/port`; a key that would read as something else is quoted."""
-    return "/".join(key if key.isprintable() and key and not set(key) & set(' :/"') else quoted(key) for key in path)
+    return "/".join(key if _PLAIN_KEY.fullmatch(key) else quoted(key) for key in path)
 
 
 def decode_text(content: bytes) -> str:

@@ -6,12 +6,14 @@ nothing the second time. ``Keep`` is an action too: a dry run can say why nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
-from bootstrap.generation import Generation, Unit
-from bootstrap.observed import LastExit, Observed, ObservedProgram
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bootstrap.generation import Generation, Unit
+    from bootstrap.observed import LastExit, Observed, ObservedProgram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

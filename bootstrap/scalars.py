@@ -12,7 +12,7 @@ import warnings
 
 from bootstrap.identity import NAME
 from bootstrap.schema import Reader, scalar
-from bootstrap.spelling import did_you_mean, listed, quoted
+from bootstrap.spelling import did_you_mean, harmless, listed, quoted
 
 SIGNALS = frozenset(
     {"ABRT", "ALRM", "CONT", "HUP", "INT", "KILL", "PIPE", "QUIT", "TERM", "TTIN", "TTOU", "URG"}
@@ -136,7 +136,7 @@ def _parse_pattern(text: str) -> str:
         with warnings.catch_warnings(action="ignore"):
             re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is no regular expression: {error}") from error
+        raise ValueError(f"is no regular expression: {harmless(str(error))}") from error
     return text
 
 

@@ -47,8 +47,12 @@ def listed(words: Iterable[str]) -> str:
 
 def quoted(word: str) -> str:
     """The word in double quotes, harmless to print."""
-    if len(word) > LONGEST_WORD:
-        word = word[: LONGEST_WORD - 1] + "…"
-    if not word.isprintable():
-        word = word.encode("unicode_escape").decode()
-    return f'"{word}"'
+    short = word if len(word) <= LONGEST_WORD else word[: LONGEST_WORD - 1] + "…"
+    return f'"{harmless(short)}"'
+
+
+def harmless(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bootstrap.generation import Generation, Unit
-from bootstrap.observed import Observed, ObservedProgram
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from bootstrap.generation import Generation, Unit
+    from bootstrap.observed import Observed, ObservedProgram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,9 @@ class ProgramStatus:
         """Whether it runs, ready, as exactly what is wanted."""
         if self.unit is None or self.program is None:
             return False
-        return self.ready and self.program.fingerprint == self.unit.fingerprint and self.state in {"running", "starting"}
+        return (
+            self.ready and self.program.fingerprint == self.unit.fingerprint and self.state in {"running", "starting"}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +82,7 @@ def _render_program(status: ProgramStatus) -> dict[str, Any]:
         "pid": program.pid if program else None,
         "started_at": _moment(program.started_at) if program and program.started_at else None,
         "restarts": program.restarts if program else 0,
-        "last_exit": last
-        and {"code": last.code, "signal": last.signal, "cause": last.cause, "at": _moment(last.at)},
+        "last_exit": last and {"code": last.code, "signal": last.signal, "cause": last.cause, "at": _moment(last.at)},
         "ready": status.ready,
         "health": "ok" if status.ready else "down" if status.state not in {"running", "starting"} else "starting",
         "port": unit.port if unit else None,

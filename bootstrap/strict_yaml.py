@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from bootstrap.problem import FlawedError, Problem
+from bootstrap.spelling import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +153,7 @@ def _syntax_problem(text: str, error: yaml.YAMLError) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
-        return Problem(line=line, text=f"cannot be read as YAML: {error.problem or error.context}")
+        return Problem(line=line, text=f"cannot be read as YAML: {harmless(str(error.problem or error.context))}")
     unprintable = _UNPRINTABLE.search(text)
     if unprintable is None:
         return Problem(line=1, text="cannot be read as YAML")

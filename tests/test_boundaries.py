@@ -31,9 +31,9 @@ def breaches(source):
 
 def exits_and_prints(source):
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "sys.exit", "exit", "quit"}:
-            yield ast.unparse(node)
-        elif isinstance(node, ast.Raise) and node.exc and ast.unparse(node.exc).startswith("SystemExit"):
+        if (isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "sys.exit", "exit", "quit"}) or (
+            isinstance(node, ast.Raise) and node.exc and ast.unparse(node.exc).startswith("SystemExit")
+        ):
             yield ast.unparse(node)
 
 

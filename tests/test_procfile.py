@@ -1,4 +1,5 @@
 import pytest
+
 from bootstrap.catalog import Sources, parse_catalog
 from bootstrap.definition import Alive, Process
 from bootstrap.errors import DefinitionError

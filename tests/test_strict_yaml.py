@@ -1,5 +1,6 @@
 import pytest
 import yaml
+
 from bootstrap.problem import FlawedError, render_problems
 from bootstrap.strict_yaml import NOTHING, Forbidden, List, Map, Scalar, line_of, nodes_at, parse_yaml
 
@@ -40,7 +41,14 @@ def test_a_scalar_is_the_text_that_stands_there(parser, text):
 
 @pytest.mark.parametrize(
     ("text", "means"),
-    [("'no'", "no"), ('"a\\tb"', "a\tb"), ("|\n  a\n  b\n", "a\nb\n"), (">-\n  a\n  b\n", "a b"), ("ü", "ü"), ("''", "")],
+    [
+        ("'no'", "no"),
+        ('"a\\tb"', "a\tb"),
+        ("|\n  a\n  b\n", "a\nb\n"),
+        (">-\n  a\n  b\n", "a b"),
+        ("ü", "ü"),
+        ("''", ""),
+    ],
 )
 def test_quotes_and_blocks_are_read_as_yaml_reads_them(parser, text, means):
     assert parse_yaml(text).text == means
@@ -104,11 +112,21 @@ def test_a_second_document_is_refused_where_it_starts(parser):
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a: b: c", 1), ("a:\n\t- b", 2), ("a: [b\nc: d", 2), ('a: "b', 1), ("a: @b", 1), ("a: b\n c: d\n e", 2), ("*", 1)],
+    [
+        ("a: b: c", 1),
+        ("a:\n\t- b", 2),
+        ("a: [b\nc: d", 2),
+        ('a: "b', 1),
+        ("a: @b", 1),
+        ("a: b\n c: d\n e", 2),
+        ("*", 1),
+    ],
 )
 def test_what_is_no_yaml_is_refused_with_its_line(parser, text, line):
     (problem,) = problems_of(text)
-    assert problem.startswith((f"f.yaml:{line}: cannot be read as YAML: ", f"f.yaml:{line + 1}: cannot be read as YAML: "))
+    assert problem.startswith(
+        (f"f.yaml:{line}: cannot be read as YAML: ", f"f.yaml:{line + 1}: cannot be read as YAML: ")
+    )
 
 
 def test_the_sentence_of_libyaml_is_passed_on():

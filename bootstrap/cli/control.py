@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bootstrap import control
 from bootstrap.cli.output import Voice, print_json
-from bootstrap.cli.settings import Settings
 from bootstrap.cli.up import EXIT_FAILED, Seconds
-from bootstrap.world.apply import Outcome
+
+if TYPE_CHECKING:
+    from bootstrap.cli.settings import Settings
+    from bootstrap.world.apply import Outcome
 
 _PROGRAMS = click.argument("programs", nargs=-1, metavar="[PROGRAM…]")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."
+)
 _TIMEOUT = click.option("--timeout", type=Seconds(), default="120s", show_default=True, help="Give up after this long.")
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bootstrap import control
 from bootstrap.cli.output import Voice, describe_duration, print_json
-from bootstrap.cli.settings import Settings
 from bootstrap.world import clock
 
+if TYPE_CHECKING:
+    from bootstrap.cli.settings import Settings
 
-@click.command(epilog="Example: bootstrap down", short_help="Stop everything in reverse order; leave only logs and data.")
+
+@click.command(
+    epilog="Example: bootstrap down", short_help="Stop everything in reverse order; leave only logs and data."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
 @click.pass_obj
 def down(settings: Settings, *, as_json: bool) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bootstrap.cli.output import describe_box, print_json
-from bootstrap.cli.settings import Settings
 from bootstrap.world import store
+
+if TYPE_CHECKING:
+    from bootstrap.cli.settings import Settings
 
 
 @click.command(epilog="Example: bootstrap generations", short_help="What this box ran, newest last.")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
-from bootstrap.box import Box
 from bootstrap.cli.options import tag_options
-from bootstrap.cli.settings import Settings
-from bootstrap.definition import Mode
 from bootstrap.identity import Identity, Tag, parse_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bootstrap.box import Box
+    from bootstrap.cli.settings import Settings
+    from bootstrap.definition import Mode
 
 
 @click.command(

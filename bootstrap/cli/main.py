@@ -80,7 +80,6 @@ def cli(
 ) -> None:
     """A box reads its tags and becomes what they say.
 
-    \b
     Example: bootstrap --tag mode=review up
     """
     context.obj = Settings(

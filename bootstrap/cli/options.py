@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import update_wrapper
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bootstrap.cli.settings import Settings
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.cli.settings import Settings
 
 R = TypeVar("R")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bootstrap.cli.settings import Settings
-from bootstrap.generation import Generation
 from bootstrap.reconcile import Action, Keep, verb_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bootstrap.cli.settings import Settings
+    from bootstrap.generation import Generation
 
 _COLOURS = {"start": "green", "stop": "red", "replace": "yellow", "keep": "bright_black"}
 

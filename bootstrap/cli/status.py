@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bootstrap.cli.output import describe_box, describe_duration, print_json
-from bootstrap.cli.settings import Settings
 from bootstrap.reconcile import describe_exit
 from bootstrap.status import ProgramStatus, Status, judge_status, render_status
 from bootstrap.world import store, supervisord
 from bootstrap.world.readiness import read_ready
 
+if TYPE_CHECKING:
+    from bootstrap.cli.settings import Settings
+
 EXIT_NOT_CONVERGED = 3
 _COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow", "backoff": "red", "failed": "red"}
 
 
-@click.command(epilog="Example: bootstrap status --json", short_help="What runs, since when, and whether it is all ready.")
+@click.command(
+    epilog="Example: bootstrap status --json", short_help="What runs, since when, and whether it is all ready."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def status(settings: Settings, *, as_json: bool) -> int:
@@ -57,7 +61,9 @@ def _print(found: Status) -> None:
 
 def _row(status: ProgramStatus) -> tuple[str, ...]:
     program: Any = status.program
-    state = status.state if status.ready or status.state not in {"running", "starting"} else f"{status.state} (not ready)"
+    state = (
+        status.state if status.ready or status.state not in {"running", "starting"} else f"{status.state} (not ready)"
+    )
     return (
         status.name,
         "running" if status.state == "starting" and status.ready else state,

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bootstrap import boot
 from bootstrap.boot import Outcome, Request
 from bootstrap.cli.options import tag_options
 from bootstrap.cli.output import Voice, describe_box, describe_duration, print_json, render_actions
-from bootstrap.cli.settings import Settings
 from bootstrap.reconcile import Keep, Replace, Start, Stop, changes_something
 from bootstrap.world import clock
+
+if TYPE_CHECKING:
+    from bootstrap.cli.settings import Settings
 
 EXIT_FAILED = 1
 EXIT_DEADLINE = 124
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """`90`, `90s`, `2m`, `1h` → seconds."""
 
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value)
-        factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], None)
+        factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:])
         digits = text if factor is None else text[:-1]
         if not digits.replace(".", "", 1).isdigit():
             self.fail(f'"{text}" is no duration; write 90s, 2m or 1h', param, ctx)
@@ -45,7 +49,8 @@ def up(
 ) -> int:
     """Read the tags, render the programs, start what is missing, replace what has changed, stop what is not wanted.
 
-    Running it again changes nothing unless something has changed. It may be killed at any moment; the next one finishes.
+    Running it again changes nothing unless something has changed. It may be killed at any moment: the next one
+    finishes what it began.
     """
     request = Request(
         tags=settings.tags,

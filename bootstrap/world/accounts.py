@@ -4,60 +4,54 @@ from __future__ import annotations
 
 import os
 import pwd
+from typing import TYPE_CHECKING
 
 from bootstrap.environ import Account
 from bootstrap.errors import DefinitionError
-from bootstrap.launcher import Credentials
-from bootstrap.plan import Plan, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.plan import Plan, Program
 
 
-def read_accounts(plan: Plan) -> dict[str, tuple[Account, Credentials | None]]:
+def read_accounts(plan: Plan, say: Callable[[str, str], None]) -> dict[str, Account]:
     """Whom each program runs as, by program name; raises DefinitionError for users that do not exist.
 
-    Only root can give programs to other users; anybody else runs everything as himself.
+    Only root can give programs to other users; anybody else runs everything himself, and is told so.
     """
     myself = _account(str(os.geteuid()))
     if os.geteuid() != 0:
-        return {program.name: (myself, None) for program in plan.programs}
+        others = {program.process.user for program in plan.programs} - {None, myself.name, str(myself.uid)}
+        if others:
+            say("", f"running everything as {myself.name}: only root can become {', '.join(sorted(map(str, others)))}")
+        return {program.name: myself for program in plan.programs}
     found, problems = {}, []
     for program in plan.programs:
-        account = _account(program.process.user) if program.process.user else myself
-        if account is None:
+        try:
+            found[program.name] = _account(program.process.user) if program.process.user else myself
+        except KeyError:
             problems.append(_unknown(program))
-            continue
-        found[program.name] = (account, _credentials(account))
     if problems:
         raise DefinitionError(*problems)
     return found
 
 
-def is_ignoring_users(plan: Plan) -> bool:
-    """Whether some definition names a user that this run cannot become."""
-    me = os.geteuid()
-    return me != 0 and any(program.process.user not in {None, str(me), _name(me)} for program in plan.programs)
-
-
-def _account(user: str) -> Account | None:
+def _account(user: str) -> Account:
+    """A name or a number; raises KeyError for a name that does not exist. A number need not have an entry."""
     try:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError:
         if not user.isdigit():
-            return None
-        return Account(name=user, uid=int(user), gid=int(user), home="/")
-    return Account(name=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid, home=entry.pw_dir)
-
-
-def _credentials(account: Account) -> Credentials | None:
-    if account.uid == os.geteuid():
-        return None
-    return Credentials(uid=account.uid, gid=account.gid, user=None if account.name.isdigit() else account.name)
-
-
-def _name(uid: int) -> str | None:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return None
+            raise
+        return Account(name=user, uid=int(user), gid=int(user), home="/", is_other=int(user) != os.geteuid())
+    return Account(
+        name=entry.pw_name,
+        uid=entry.pw_uid,
+        gid=entry.pw_gid,
+        home=entry.pw_dir,
+        is_other=entry.pw_uid != os.geteuid(),
+    )
 
 
 def _unknown(program: Program) -> str:

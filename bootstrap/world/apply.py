@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from bootstrap.box import Box
-from bootstrap.generation import Generation, Unit
-from bootstrap.observed import ObservedProgram
 from bootstrap.reconcile import Action, Keep, Replace, Start, Stop
 from bootstrap.world import readiness, scripts, stopping
-from bootstrap.world.supervisord import Supervisor
+
+if TYPE_CHECKING:
+    from bootstrap.box import Box
+    from bootstrap.generation import Generation, Unit
+    from bootstrap.observed import ObservedProgram
+    from bootstrap.world.supervisord import Supervisor
 
 Say: TypeAlias = Callable[[str, str], None]  # program, what happens to it
 
@@ -71,7 +73,7 @@ class Apply:
     def _stop_what_must_go(self, actions: tuple[Action, ...]) -> None:
         gone = [action for action in actions if isinstance(action, Stop)]
         early = _replaced_below(self._generation, [a for a in actions if isinstance(a, Replace)])
-        self._stop([action.running for action in (*gone, *early)])
+        self._stop([*(action.running for action in gone), *(action.running for action in early)])
         if gone:
             self._supervisor.update((), [action.program for action in gone], self._generation.units)
         for action in gone:
@@ -80,7 +82,9 @@ class Apply:
     def _run_wave(self, starts: list[Start | Replace], kept: list[Keep], deadline: float) -> None:
         starts = self._without_needs(starts)
         starts = self._after_setup(starts, deadline)
-        self._stop([a.running for a in starts if a.running is not None and a.running.name not in self._progress.taken_down])
+        self._stop(
+            [a.running for a in starts if a.running is not None and a.running.name not in self._progress.taken_down]
+        )
         self._introduce(starts)
         units = [action.unit for action in starts]
         log_starts = self._wait.log_ends(units)

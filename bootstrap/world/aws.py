@@ -6,12 +6,14 @@ never need it. botocore's own retries are off, because the house has one retry a
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.errors import Unavailable
 from bootstrap.spelling import quoted
 from bootstrap.world import clock as house_clock
+from bootstrap.world.imds import MetadataService, metadata_endpoint
 from bootstrap.world.retry import retry_until
 
 if TYPE_CHECKING:
@@ -92,6 +94,19 @@ def read_group_tags(group: str, region: str | None, *, patience_s: float = _PATI
         ask,
         patience_s=patience_s,
     )
+
+
+def read_own_region() -> str | None:
+    """The region that is configured, else the one that this instance is in: boto3 knows only the first."""
+    configured = session().region_name
+    endpoint = metadata_endpoint(os.environ)
+    if configured is not None or endpoint is None:
+        return configured
+    service = MetadataService(endpoint, deadline=house_clock.now() + _PATIENCE_S)
+    try:
+        return service.read_region()
+    finally:
+        service.close()
 
 
 def session() -> boto3.Session:

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _raise_file_limit() -> None:
-    """Three descriptors a program: the usual soft limit of 1 024 ends at about 300 programs. `run` sets each child's own."""
+    """Three descriptors a program: the usual soft limit of 1 024 ends at about 300. ``run`` sets each child's own."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

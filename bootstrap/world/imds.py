@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bootstrap.world.clock import Clock
 
+DMI = "/sys/class/dmi/id"
 IPV4 = "http://169.254.169.254"
 IPV6 = "http://[fd00:ec2::254]"
 _TOKEN_S = 21_600  # the longest life that a token can have
@@ -41,7 +42,7 @@ class _TokenRefusedError(Exception):
     """A 401: the token is not, or no longer, good."""
 
 
-def metadata_endpoint(environ: Mapping[str, str], dmi: str) -> str | None:
+def metadata_endpoint(environ: Mapping[str, str], dmi: str = DMI) -> str | None:
     """Where instance metadata is asked, ``None`` where it must not be; the variables are those of every AWS tool."""
     if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return None

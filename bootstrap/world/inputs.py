@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import bootstrap
-from bootstrap.box import Box
-from bootstrap.identity import Tag
 from bootstrap.world import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bootstrap.box import Box
+    from bootstrap.identity import Tag
 
 _GRAIN_NS = 50_000_000
 _HOST_FILES = ("/etc/passwd", "/etc/group")
@@ -38,7 +42,9 @@ def read_stamp(box: Box, tags: Iterable[Tag]) -> Stamp:
     digest.update(repr((bootstrap.__version__, box, os.geteuid(), [(tag.key, tag.value) for tag in tags])).encode())
     for path, status in _walk(box):
         newest = max(newest, status.st_ctime_ns)
-        line = f"{path}\0{status.st_ino}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_mode}\n"
+        line = (
+            f"{path}\0{status.st_ino}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_mode}\n"
+        )
         digest.update(line.encode(errors="surrogateescape"))
     return Stamp(text=digest.hexdigest(), is_settled=newest < now_ns - _GRAIN_NS)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from bootstrap.box import Box
 from bootstrap.errors import Locked
 from bootstrap.world import clock, disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bootstrap.box import Box
 
 _POLL_S = 0.05
 

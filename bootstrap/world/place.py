@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from bootstrap.box import Box
 from bootstrap.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_ROOT = "/opt/bootstrap"
 DEFAULT_STATE = "/var/lib/bootstrap"
@@ -20,7 +23,9 @@ def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) ->
             f'cannot use "{found}" as root: it has no directory "services"\n'
             "  way out: go to a checkout that has services/ and config/, or name one with --root DIR"
         )
-    kept = state or environ.get("BOOTSTRAP_STATE") or (DEFAULT_STATE if found == DEFAULT_ROOT else f"{found}/.bootstrap")
+    kept = (
+        state or environ.get("BOOTSTRAP_STATE") or (DEFAULT_STATE if found == DEFAULT_ROOT else f"{found}/.bootstrap")
+    )
     return Box(root=found, state=os.path.abspath(kept))
 
 

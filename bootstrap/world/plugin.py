@@ -97,7 +97,10 @@ class Plugin:
         return json.dumps(list(self._record(name).exits))
 
     def update(self, sections: str, removed: list[str], policies: dict[str, list[Any]]) -> bool:
-        """Remove stopped groups, then add the programs of these INI sections; ``policies``: name → [window_s, starts]."""
+        """Remove stopped groups, then add the programs of these INI sections.
+
+        ``policies`` maps names to a window in seconds and the starts that are allowed inside it.
+        """
         supervisord = self._supervisord
         if supervisord.options.mood < SupervisorStates.RUNNING:
             raise RPCError(Faults.SHUTDOWN_STATE)
@@ -145,7 +148,7 @@ class Plugin:
         except Exception:  # noqa: BLE001 - supervision must go on whatever we did wrong; the log has the traceback
             import traceback  # noqa: PLC0415 - never needed when all is well
 
-            self._supervisord.options.logger.critical(f"bootstrap plug-in: {traceback.format_exc()}")
+            self._supervisord.options.logger.critical(traceback.format_exc())
 
     def _note(self, event: Any) -> None:
         process = event.process

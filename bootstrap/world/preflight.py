@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from bootstrap.box import Box
 from bootstrap.errors import ApplyFailed, DefinitionError
 from bootstrap.reconcile import Action, Replace, Start
 from bootstrap.world import processes, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bootstrap.box import Box
 
 _TOOLS = {"/usr/bin/setpriv": "util-linux", "/usr/bin/env": "coreutils", "/bin/sh": "dash"}
 
@@ -23,14 +27,14 @@ def check(box: Box, actions: Iterable[Action]) -> None:
     _check_tools()
     facts = store.read_facts(box, [action.unit.store_name for action in coming])
     missing = [
-        f'cannot start "{action.program}": its directory "{facts[action.unit.store_name]["directory"]}" does not exist\n'
-        f"  where: {facts[action.unit.store_name]['file']}: directory\n  way out: make it, or name another one"
+        f'cannot start "{action.program}": its directory "{known["directory"]}" does not exist\n'
+        f"  where: {known['file']}: directory\n  way out: make it, or name another one"
         for action in coming
-        if not os.path.isdir(facts[action.unit.store_name]["directory"])
+        if not os.path.isdir((known := facts[action.unit.store_name])["directory"])
     ]
     if missing:
         raise DefinitionError(*missing)
-    taken = [problem for action in coming if (problem := _check_port(box, action)) is not None]
+    taken = [problem for action in coming if (problem := _check_port(action)) is not None]
     if taken:
         raise ApplyFailed("\n".join(taken))
 
@@ -43,7 +47,7 @@ def _check_tools() -> None:
         )
 
 
-def _check_port(box: Box, action: Start | Replace) -> str | None:
+def _check_port(action: Start | Replace) -> str | None:
     port = action.unit.port
     if port is None:
         return None
@@ -72,7 +76,7 @@ def _find_listener(port: int) -> int | None:
     import psutil  # noqa: PLC0415 - only when a port is taken
 
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
             return connection.pid
     return None
 

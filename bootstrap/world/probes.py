@@ -13,7 +13,7 @@ import re
 import select
 import socket
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from bootstrap.definition import Alive, Exec, Http, Log, Probe, Tcp
@@ -42,10 +42,6 @@ class Target:
     log: str  # absolute path of its log
     log_start: Position  # where its log ended when it was started: ``logs.read_end``
     age_s: float  # how long its process has lived
-
-    def at_age(self, age_s: float) -> Target:
-        """The same program, later."""
-        return replace(self, age_s=age_s)
 
 
 class _NotReadyError(Exception):

@@ -11,13 +11,17 @@ import os
 import secrets
 import select
 import signal
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bootstrap.box import Box
 from bootstrap.errors import ApplyFailed
 from bootstrap.launcher import MARK
 from bootstrap.world import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bootstrap.box import Box
 
 KILL_WAIT_S = 5.0
 

@@ -7,19 +7,22 @@ says nothing about the one that took its place.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bootstrap.box import Box
 from bootstrap.definition import Alive, Log, Probe
-from bootstrap.generation import Generation, Unit
 from bootstrap.health import Failed, ProbeResult, Ready, SinceStart, judge_readiness
-from bootstrap.observed import Observed, ObservedProgram
 from bootstrap.world import clock, disk, logs
 from bootstrap.world.logs import Position
 from bootstrap.world.probes import Target, probe_once
-from bootstrap.world.supervisord import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bootstrap.box import Box
+    from bootstrap.generation import Generation, Unit
+    from bootstrap.observed import Observed, ObservedProgram
+    from bootstrap.world.supervisord import Supervisor
 
 _TAIL_LINES = 20
 _SLOWEST_POLL_S = 0.02

@@ -7,16 +7,23 @@ nothing, and does not need AWS.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from bootstrap.box import Box
-from bootstrap.environ import Reference
+from bootstrap.errors import DefinitionError
 from bootstrap.world import disk
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-def read_values(box: Box, references: Iterable[Reference], *, refresh: bool) -> Mapping[Reference, str]:
-    """The value of every reference; raises Unavailable or DefinitionError as ``resolve_references`` does."""
-    wanted = set(references)
+    from bootstrap.box import Box
+    from bootstrap.environ import Reference
+
+
+def read_values(box: Box, wanted: Mapping[Reference, tuple[str, ...]], *, refresh: bool) -> Mapping[Reference, str]:
+    """The value of every reference; ``wanted`` maps them to the files that they stand in, for errors to name.
+
+    Raises Unavailable without access to their stores, DefinitionError for references that lead to nothing.
+    """
     if not wanted:
         return {}
     pins = {} if refresh else _read_pins(box)
@@ -24,8 +31,12 @@ def read_values(box: Box, references: Iterable[Reference], *, refresh: bool) -> 
     if missing:
         from bootstrap.world.secrets import resolve_references  # noqa: PLC0415 - only with references
 
-        for reference, secret in resolve_references(missing).items():
-            pins[_name(reference)] = [secret.value, secret.version]
+        try:
+            found = resolve_references(missing)
+        except DefinitionError as error:
+            files = sorted({file for reference in missing for file in wanted[reference]})
+            raise DefinitionError(*error.problems, f"  where: {', '.join(files)}") from error
+        pins |= {_name(reference): [secret.value, secret.version] for reference, secret in found.items()}
         _write_pins(box, pins)
     return {reference: pins[_name(reference)][0] for reference in wanted}
 

@@ -6,11 +6,14 @@ together do not come back together. The last pause is cut to end at the deadline
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.world import clock as house_clock
-from bootstrap.world.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.world.clock import Clock
 
 T = TypeVar("T")
 _FIRST_S = 0.1

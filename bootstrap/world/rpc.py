@@ -9,13 +9,27 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Any
+from typing import Any, TYPE_CHECKING
 from xml.parsers import expat
 
 from bootstrap.errors import Unavailable
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_HEAD = b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n"
 _LIMIT = 64 * 1024 * 1024  # bytes of one answer
+
+
+_SCALARS: Mapping[str, Callable[[str], Any]] = {
+    "int": int,
+    "i4": int,
+    "boolean": lambda text: text == "1",
+    "double": float,
+    "string": str,
+    "nil": lambda _: None,
+}
 
 
 class Fault(Exception):
@@ -52,8 +66,7 @@ class Connection:
         """Call a method; raises Fault, or Unavailable when there is no proper answer in time."""
         try:
             body = _render_call(method, parameters).encode()
-            head = f"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}\r\n\r\n"
-            self._socket.sendall(head.encode() + body)
+            self._socket.sendall(_HEAD % len(body) + body)
             return parse_answer(self._receive())
         except (OSError, ValueError) as error:
             raise Unavailable(
@@ -142,7 +155,8 @@ def _render(value: Any) -> str:
             return "<array><data>" + "".join(f"<value>{_render(item)}</value>" for item in value) + "</data></array>"
         case dict():
             members = "".join(
-                f"<member><name>{name.translate(_ESCAPES)}</name><value>{_render(item)}</value></member>" for name, item in value.items()
+                f"<member><name>{name.translate(_ESCAPES)}</name><value>{_render(item)}</value></member>"
+                for name, item in value.items()
             )
             return f"<struct>{members}</struct>"
         case _:
@@ -197,16 +211,8 @@ class _Reader:
 
     def end(self, element: str) -> None:
         match element:
-            case "int" | "i4" | "i8":
-                self._push(int(self._text))
-            case "boolean":
-                self._push(self._text == "1")
-            case "double":
-                self._push(float(self._text))
-            case "string":
-                self._push(self._text)
-            case "nil":
-                self._push(None)
+            case _ if element in _SCALARS:
+                self._push(_SCALARS[element](self._text))
             case "value":
                 if not self._typed:
                     self._push(self._text)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from bootstrap.box import Box
-from bootstrap.generation import Unit
 from bootstrap.launcher import MARK
 from bootstrap.world import clock, disk, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bootstrap.box import Box
+    from bootstrap.generation import Unit
 
 _TAIL_LINES = 20
 

@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bootstrap.environ import Reference
 from bootstrap.errors import DefinitionError
 from bootstrap.spelling import quoted
 from bootstrap.world import aws
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
+    from bootstrap.environ import Reference
+
+_GET_PARAMETERS = "ssm:GetParameters"
+_GET_SECRET = "secretsmanager:GetSecretValue"  # noqa: S105 - an IAM action
 _BATCH = 10  # the most names that GetParameters takes
 _NO_SUCH_SECRET = ("ResourceNotFoundException", "InvalidRequestException", "ValidationException")
 
@@ -51,7 +54,7 @@ def resolve_references(references: Iterable[Reference], region: str | None = Non
         try:
             secrets[reference] = _judge_value(find(reference))
         except _UnfitError as unfit:
-            problems.append(f"cannot resolve reference {_spoken([reference])}: {unfit}")
+            problems.append(f"{_failure([reference])}: {unfit}")
     if problems:
         raise DefinitionError(*problems)
     return secrets
@@ -73,7 +76,11 @@ def _judge_value(secret: Secret) -> Secret:
 def _read_parameters(wanted: list[Reference], region: str | None) -> Callable[[Reference], Secret]:
     if not wanted:
         return _find_nothing
-    client = aws.session().client("ssm", region_name=region, config=aws.config())
+    client = aws.call(
+        _GET_PARAMETERS,
+        _failure(wanted),
+        lambda: aws.session().client("ssm", region_name=region or aws.read_own_region(), config=aws.config()),
+    )
     found: dict[str, Secret] = {}
     for start in range(0, len(wanted), _BATCH):
         found |= _read_batch(client, wanted[start : start + _BATCH])
@@ -99,7 +106,7 @@ def _read_batch(client: SSMClient, batch: list[Reference]) -> dict[str, Secret]:
                 return None
             raise
 
-    parameters = aws.call("ssm:GetParameters", f"cannot resolve reference {_spoken(batch)}", ask)
+    parameters = aws.call(_GET_PARAMETERS, _failure(batch), ask)
     if parameters is not None:
         return {name: _secret_of(parameter) for parameter in parameters for name in _names_of(parameter)}
     if len(batch) == 1:
@@ -121,7 +128,13 @@ def _secret_of(parameter: ParameterTypeDef) -> Secret:
 def _read_secrets(wanted: list[Reference], region: str | None) -> Callable[[Reference], Secret]:
     if not wanted:
         return _find_nothing
-    client = aws.session().client("secretsmanager", region_name=region, config=aws.config())
+    client = aws.call(
+        _GET_SECRET,
+        _failure(wanted),
+        lambda: aws.session().client(
+            "secretsmanager", region_name=region or aws.read_own_region(), config=aws.config()
+        ),
+    )
     by_id: dict[str, list[Reference]] = {}
     for reference in wanted:
         by_id.setdefault(_id_of(reference), []).append(reference)
@@ -149,7 +162,7 @@ def _read_secret(
                 return None
             raise
 
-    return aws.call("secretsmanager:GetSecretValue", f"cannot resolve reference {_spoken(references)}", ask)
+    return aws.call(_GET_SECRET, _failure(references), ask)
 
 
 def _pick(answer: GetSecretValueResponseTypeDef, reference: Reference) -> str:
@@ -187,5 +200,6 @@ def _absent(noun: str, region: str) -> str:
     return f"no such {noun} in {region}\n  way out: create it there, or correct the reference"
 
 
-def _spoken(references: Iterable[Reference]) -> str:
-    return ", ".join(quoted(f"{reference.kind}:{reference.text}") for reference in references)
+def _failure(references: Iterable[Reference]) -> str:
+    names = ", ".join(quoted(f"{reference.kind}:{reference.text}") for reference in references)
+    return f"cannot resolve reference {names}"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bootstrap.box import Box
 from bootstrap.launcher import MARK
-from bootstrap.observed import ObservedProgram
 from bootstrap.world import clock, processes, store
-from bootstrap.world.supervisord import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from bootstrap.box import Box
+    from bootstrap.observed import ObservedProgram
+    from bootstrap.world.supervisord import Supervisor
 
 DEFAULT_GRACE_S = 10.0
 _SLOWEST_POLL_S = 0.05

@@ -11,13 +11,16 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bootstrap.box import Box
 from bootstrap.errors import DefinitionError
 from bootstrap.generation import Generation, Rendering, StoreEntry, parse_summary, render_summary
 from bootstrap.world import clock, disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bootstrap.box import Box
 
 KEPT_GENERATIONS = 10
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from bootstrap.box import Box
 from bootstrap.errors import Unavailable
-from bootstrap.generation import Unit
-from bootstrap.observed import Observed
 from bootstrap.world import disk, processes, supervisord
-from bootstrap.world.supervisord import Daemon, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bootstrap.box import Box
+    from bootstrap.generation import Unit
+    from bootstrap.observed import Observed
+    from bootstrap.world.supervisord import Daemon, Supervisor
 
 SWEEP_GRACE_S = 10.0
 
@@ -36,7 +41,8 @@ class Supervision:
         if self._supervisor is None:
             daemon = self._daemon or supervisord.prepare(self._box)
             self._daemon = None
-            supervisord.write_config(self._box, units)
+            # A way out for a supervisor release that our plug-in does not suit: everything works, only slower.
+            supervisord.write_config(self._box, units, plugin=os.environ.get("BOOTSTRAP_PLUGIN") != "off")
             disk.remove_if_there(self._box.socket)
             daemon.go()
             self._supervisor = supervisord.wait_until_started(self._box, daemon)

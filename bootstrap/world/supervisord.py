@@ -1,26 +1,28 @@
 """supervisord: start it, ask it, tell it.
 
-It is driven over its socket only. Nothing waits inside the daemon (its own waiting calls spin or stall): calls return at
-once, and whoever wants to wait polls ``observe``, which also wakes the daemon's loop.
+It is driven over its socket only. Nothing waits inside the daemon (its own waiting calls spin or stall): calls return
+at once, and whoever wants to wait polls ``observe``, which also wakes the daemon's loop.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootstrap import ini
-from bootstrap.box import Box
 from bootstrap.errors import Unavailable
-from bootstrap.generation import Unit
 from bootstrap.launcher import MARK
 from bootstrap.observed import LastExit, Observed, ObservedProgram, State
 from bootstrap.world import clock, disk, processes
 from bootstrap.world.rpc import Connection, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bootstrap.box import Box
+    from bootstrap.generation import Unit
 
 NOTHING = Observed(daemon=None)  # what is observed where no supervisor lives
 START_TIMEOUT_S = 20.0
@@ -115,19 +117,15 @@ def wait_until_started(box: Box, daemon: Daemon) -> Supervisor:
         clock.sleep(_POLL_S)
 
 
-def write_config(box: Box, units: tuple[Unit, ...], *, plugin: bool = True) -> None:
-    """Write what supervisord reads at its start; a stale socket is removed, since supervisord would test it slowly."""
-    for name, text in (("supervisord.conf", ini.render_daemon(plugin=plugin)), (ini.PROGRAMS, ini.render_programs(units))):
-        path = f"{box.run}/{name}"
-        content = text.encode()
-        if disk.read_if_there(path) != content:
-            temporary = f"{path}.new"
-            disk.remove_if_there(temporary)
-            try:
-                disk.write_new(temporary, content, 0o600, flush=False)
-                os.rename(temporary, path)
-            except OSError as error:
-                raise disk.refused("write", path, error) from error
+def write_config(box: Box, units: tuple[Unit, ...], *, plugin: bool) -> None:
+    """Write what supervisord reads at its start."""
+    disk.write_durably(f"{box.run}/supervisord.conf", ini.render_daemon(plugin=plugin).encode())
+    write_programs(box, units)
+
+
+def write_programs(box: Box, units: tuple[Unit, ...]) -> None:
+    """Write the programs of a generation, which supervisord's file includes."""
+    disk.write_durably(f"{box.run}/{ini.PROGRAMS}", ini.render_programs(units).encode())
 
 
 class Supervisor:
@@ -161,7 +159,7 @@ class Supervisor:
 
     def update(self, added: tuple[Unit, ...], removed: Iterable[str], everything: tuple[Unit, ...]) -> None:
         """Make the stopped programs ``removed`` unknown and ``added`` known; ``everything`` is the whole generation."""
-        write_config(self._box, everything)
+        write_programs(self._box, everything)
         names = sorted({*removed, *(unit.name for unit in added)})
         try:
             self._connection.call("bootstrap.update", ini.render_programs(added), names, _policies(added))
@@ -186,9 +184,7 @@ class Supervisor:
             ("supervisor.startProcess", (f"{unit.name}:{unit.fingerprint}", False)) for unit in units
         ]
         answers = self._connection.call_all([("bootstrap.forgive", (names,)), *calls])
-        return {
-            name: answer.text for name, answer in zip(names, answers[1:], strict=True) if isinstance(answer, Fault)
-        }
+        return {name: answer.text for name, answer in zip(names, answers[1:], strict=True) if isinstance(answer, Fault)}
 
     def stop(self, programs: Iterable[ObservedProgram]) -> None:
         """Send the stop signal to programs, without waiting."""
@@ -279,8 +275,7 @@ def _parse_program(raw: dict[str, Any]) -> ObservedProgram:
         started_at=raw["started_at"],
         restarts=raw["restarts"],
         deaths=raw["deaths"],
-        last_exit=last
-        and LastExit(code=last["code"], signal=last["signal"], cause=last["cause"], at=last["at"]),
+        last_exit=last and LastExit(code=last["code"], signal=last["signal"], cause=last["cause"], at=last["at"]),
     )
 
 

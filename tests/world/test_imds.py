@@ -8,8 +8,8 @@ import pytest
 from bootstrap.errors import TagError, Unavailable
 from bootstrap.world import clock
 from bootstrap.world.imds import IPV4, IPV6, MetadataService, is_ec2, metadata_endpoint
-from tests.support.clock import FakeClock
-from tests.support.metadata_server import TAGS, TOKEN, Answer, MetadataServer
+from support.clock import FakeClock
+from support.metadata_server import TAGS, TOKEN, Answer, MetadataServer
 
 ID = "/latest/meta-data/instance-id"
 WAY_OUT = "\n  way out: give the tags with --tag or --tags-file; AWS_EC2_METADATA_DISABLED=true skips instance metadata"

@@ -507,13 +507,13 @@ def test_a_pipe_in_place_of_the_log_does_not_hold_us_up(target):
 
 
 def test_a_process_that_lived_long_enough_is_ready(target):
-    assert probe_once(Alive(after_s=1.0), target.at_age(1.0), PLENTY_S) == ProbeResult(
+    assert probe_once(Alive(after_s=1.0), replace(target, age_s=1.0), PLENTY_S) == ProbeResult(
         ok=True, detail="alive for 1.0 s"
     )
 
 
 def test_a_process_that_is_too_young_is_not_ready(target):
-    assert probe_once(Alive(after_s=1.0), target.at_age(0.3), PLENTY_S) == ProbeResult(
+    assert probe_once(Alive(after_s=1.0), replace(target, age_s=0.3), PLENTY_S) == ProbeResult(
         ok=False, detail="alive for 0.3 s of 1 s"
     )
 

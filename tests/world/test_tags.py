@@ -13,8 +13,8 @@ from bootstrap.errors import TagError, Unavailable
 from bootstrap.identity import Tag
 from bootstrap.world import aws
 from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
-from tests.support.clock import FakeClock
-from tests.support.metadata_server import MetadataServer
+from support.clock import FakeClock
+from support.metadata_server import MetadataServer
 
 MODES = {
     "review": Mode(name="review", runs="everything"),

@@ -1,0 +1,51 @@
+"""``run``: one command in a service's environment, user and directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from bootstrap import boot
+from bootstrap.boot import Request
+from bootstrap.cli.options import tag_options
+from bootstrap.launcher import MARK, render_env, render_run
+
+if TYPE_CHECKING:
+    from bootstrap.cli.settings import Settings
+
+_RUN, _ENV = 8, 9  # descriptors: the texts are in memory only and gone with the command
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: bootstrap run api -- python -m api.console",
+    short_help="Run a command in a service's environment, user and directory.",
+)
+@click.argument("service")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
+@tag_options
+def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
+    """Run COMMAND (a shell, if none is given) as SERVICE would run it; the exit code is the command's own."""
+    request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity)
+    launch, environment = boot.render_oneoff(settings.box, request, service, lambda _, text: click.echo(text, err=True))
+    texts = {
+        _RUN: render_run(launch, f"/proc/self/fd/{_ENV}", spare=(_RUN, _ENV)),
+        _ENV: render_env(launch, {key: variable.value for key, variable in environment.variables.items()}),
+    }
+    for descriptor, text in texts.items():
+        _keep_in_memory(descriptor, text.encode(errors="surrogateescape"))
+    sys.stdout.flush()
+    words = ["/bin/sh", f"/proc/self/fd/{_RUN}", *(command or ("/bin/sh",))]
+    os.execve(words[0], words, {MARK: "by-hand"})  # noqa: S606 - that is what the verb is for; no user value is a script
+
+
+def _keep_in_memory(descriptor: int, content: bytes) -> None:
+    memory = os.memfd_create("bootstrap")
+    view = memoryview(content)
+    while view:
+        view = view[os.write(memory, view) :]
+    os.dup2(memory, descriptor)
+    os.close(memory)

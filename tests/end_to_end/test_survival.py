@@ -1,0 +1,138 @@
+"""What is killed, whenever, the next `up` mends; there are never two of anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support.sandbox import kill_and_wait, wait_until
+
+
+def copies(sandbox):
+    """The program of every living main process; one that has not taken over from its launcher yet is waited for."""
+
+    def mains():
+        marked = sandbox.marked()
+        marked.pop(sandbox.daemon)
+        found = [process for process in marked.values() if process.parent not in marked]
+        return found if all(process.program for process in found) else None
+
+    return sorted(process.program for process in wait_until(mains, "every launcher to hand over"))
+
+
+def test_after_kill_9_of_supervisord_up_ends_the_old_tree_before_it_starts_the_new(sandbox):
+    for name in ("api", "web"):
+        sandbox.sleeper(name)
+    sandbox.run("up")
+    before = sandbox.pids()
+    kill_and_wait(sandbox.daemon)
+    done = sandbox.run("up")
+    assert "stopping what an earlier supervisor has left behind: api-web, web-web" in done.stdout
+    assert copies(sandbox) == ["api-web", "web-web"]
+    assert not {*before.values()} & {*sandbox.pids().values()}
+
+
+def test_a_child_that_left_its_session_is_gone_after_a_stop(sandbox):
+    folder = sandbox.service(
+        "api",
+        "processes:\n  web:\n    ready: {exec: 'test -s child'}\n"
+        "    command: 'setsid sh -c \"trap : TERM; echo \\$\\$ > child; while :; do sleep 0.1; done\" & exec sleep 1000'\n"
+        "    stop: {grace: 300ms}\n",
+    )
+    sandbox.run("up")
+    child = int((folder / "child").read_text())
+    sandbox.run("stop", "api")
+    assert child not in sandbox.marked()
+    assert sandbox.marked().keys() == {sandbox.daemon}
+
+
+def test_the_stop_script_runs_first_with_the_programs_environment(sandbox):
+    folder = sandbox.service(
+        "api",
+        "processes:\n  web:\n    ready: {alive: 0s}\n"
+        "    command: 'trap \"echo term >> order; exit 0\" TERM; while :; do sleep 0.01; done'\n"
+        "    stop: {script: 'echo \"script $WORD\" >> order'}\n",
+    )
+    sandbox.config("services/api/common/WORD", "it's me")
+    sandbox.run("up")
+    sandbox.run("down")
+    assert (folder / "order").read_text() == "script it's me\nterm\n"
+
+
+def test_a_crashed_program_is_back_at_once_and_its_exit_is_told(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    pid = sandbox.pids()["api-web"]
+    os.kill(pid, signal.SIGSEGV)
+    wait_until(lambda: sandbox.pids().get("api-web") not in {None, pid}, "its return", patience_s=5)
+    (program,) = sandbox.status()["programs"]
+    assert program["restarts"] == 1
+    assert {key: program["last_exit"][key] for key in ("code", "signal", "cause")} == {
+        "code": None,
+        "signal": "SIGSEGV",
+        "cause": "signal",
+    }
+    assert "ended by SIGSEGV" in sandbox.run("ps").stdout
+
+
+def test_more_starts_than_the_window_allows_is_failed_and_up_starts_it_again(sandbox):
+    folder = sandbox.service(
+        "api",
+        "processes:\n  web: {command: '[ -e ok ] && exec sleep 1000; exit 7', restart: {window: 60s, starts: 3},"
+        " ready: {exec: 'test -e ok'}}\n",
+    )
+    (folder / "ok").touch()
+    sandbox.run("up")
+    (folder / "ok").unlink()
+    os.kill(sandbox.pids()["api-web"], signal.SIGKILL)
+    failed = wait_until(
+        lambda: next((p for p in sandbox.status()["programs"] if p["state"] == "failed"), None), "it to fail"
+    )
+    assert failed["last_exit"]["code"] == 7
+    (folder / "ok").touch()
+    done = sandbox.run("up", "--json")
+    assert [(a["action"], a["reasons"]) for a in done.json["actions"]] == [
+        ("start", ["it has failed (exited with code 7)"])
+    ]
+    assert sandbox.status()["converged"]
+
+
+def test_a_bare_sigterm_to_supervisord_stops_each_wave_in_parallel(sandbox):
+    folder = sandbox.root / "order"
+    folder.mkdir()
+    command = f"trap \"sleep 0.2; echo $BOOTSTRAP_SERVICE >> {folder}/order; exit 0\" TERM; while :; do sleep 0.01; done"
+    for name in ("a", "b", "c"):
+        sandbox.sleeper(name, command=command)
+    sandbox.sleeper("front", extra="needs: [a, b, c]", command=command)
+    sandbox.run("up")
+    begun = time.monotonic()
+    kill_and_wait(sandbox.daemon, signal.SIGTERM)
+    assert time.monotonic() - begun < 1.0, "two waves of 0.2 s, not four programs one after another"
+    first, *rest = (folder / "order").read_text().split()
+    assert first == "front"
+    assert sorted(rest) == ["a", "b", "c"]
+    assert sandbox.marked() == {}
+
+
+@pytest.mark.parametrize("when", range(1, 40, 3))
+def test_an_up_that_is_killed_anywhere_is_finished_by_the_next(sandbox, when):
+    """Killed at its nth rename, the line's own way of making things visible."""
+    for name in ("api", "web"):
+        sandbox.sleeper(name)
+    sandbox.run("up")
+    sandbox.config("common/A", "1")
+    sandbox.sleeper("new")
+    words = ["strace", "-qqq", "-o", "/dev/null", "-e", f"inject=rename,openat,sendto:signal=KILL:when={when}+50"]
+    killed = subprocess.run(
+        [*words, *sandbox.words("up")], env=sandbox.environ, capture_output=True, cwd=sandbox.root, check=False
+    )
+    assert killed.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL, 0}
+    sandbox.run("up")
+    assert copies(sandbox) == ["api-web", "new-web", "web-web"]
+    status = sandbox.status()
+    assert status["converged"]
+    assert all(sandbox.environ_of(program["pid"])[b"A"] == b"1" for program in status["programs"])

@@ -1,0 +1,60 @@
+"""The internals of supervisor 4.3 that our plug-in touches: a new release that moves one of them fails here first."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from supervisor import events, options, process, supervisord
+from supervisor.http import make_http_servers
+from supervisor.states import ProcessStates, SupervisorStates
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "parameters"),
+    [
+        (supervisord.Supervisor, "ordered_stop_groups_phase_1", ["self"]),
+        (supervisord.Supervisor, "ordered_stop_groups_phase_2", ["self"]),
+        (supervisord.Supervisor, "add_process_group", ["self", "config"]),
+        (supervisord.Supervisor, "remove_process_group", ["self", "name"]),
+        (options.ServerOptions, "waitpid", ["self"]),
+        (options.ServerOptions, "get_socket_map", ["self"]),
+        (options.ServerOptions, "process_groups_from_parser", ["self", "parser"]),
+        (process.Subprocess, "change_state", ["self", "new_state", "expected"]),
+        (process.ProcessGroupBase, "get_unstopped_processes", ["self"]),
+        (process.ProcessGroupBase, "stop_all", ["self"]),
+        (events, "subscribe", ["type", "callback"]),
+    ],
+)
+def test_what_is_called_or_replaced_has_the_known_signature(holder, name, parameters):
+    assert list(inspect.signature(getattr(holder, name)).parameters) == parameters
+
+
+@pytest.mark.parametrize("name", ["backoff", "delay", "laststart", "state", "pid", "config", "spawnerr"])
+def test_what_is_read_or_set_on_a_process_is_an_attribute_of_it(name):
+    assert hasattr(process.Subprocess(config=None), name) or name in inspect.getsource(process.Subprocess.__init__)
+
+
+def test_the_main_loop_polls_then_moves_then_reaps_then_handles_one_signal():
+    source = inspect.getsource(supervisord.Supervisor.runforever)
+    order = ["ordered_stop_groups_phase_1", "poller.poll(", "transition()", "self.reap()", "self.handle_signal()", "phase_2"]
+    places = [source.index(word) for word in order]
+    assert places == sorted(places)
+
+
+def test_a_backoff_beyond_the_retries_is_given_up_and_a_due_one_is_spawned():
+    source = inspect.getsource(process.Subprocess.transition)
+    assert "if self.backoff <= self.config.startretries:\n                    if now > self.delay:" in source
+    assert "if self.backoff > self.config.startretries:" in source
+
+
+def test_the_numbers_of_the_states_are_those_that_the_client_maps():
+    from bootstrap.world.supervisord import _STATES
+
+    known = {name: number for name, number in vars(ProcessStates).items() if not name.startswith("_")}
+    assert sorted(_STATES) == sorted(known.values())
+    assert (SupervisorStates.RUNNING, SupervisorStates.SHUTDOWN) == (1, -1)
+
+
+def test_the_hook_is_given_the_supervisord_object():
+    assert "factory(supervisord, **d)" in inspect.getsource(make_http_servers)
