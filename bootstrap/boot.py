@@ -8,26 +8,27 @@ Inputs that have not changed since they were rendered are not read again: then t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bootstrap.generation import Generation, Rendering, facts_of
 from bootstrap.identity import Tag, parse_identity
-from bootstrap.reconcile import Action, changes_something, diff_generation, differing
-from bootstrap.world import clock, inputs, lock, preflight, processes, store, supervision, supervisord
-from bootstrap.world.apply import Apply
-from bootstrap.world.tags import read_last_identity, read_tags, write_last_identity
+from bootstrap.reconcile import Action, Keep, diff_generation, differing
+from bootstrap.rendering import Generation, Rendering, facts_of
+from bootstrap.world import clock, inputs, lock, store, supervision, supervisord
+from bootstrap.world.ready_record import ReadyRecord
+from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bootstrap.box import Box
     from bootstrap.definition import Mode
-    from bootstrap.environ import Account, Environment
     from bootstrap.launcher import Launch
     from bootstrap.observed import Observed
     from bootstrap.plan import Plan
+    from bootstrap.variable import Account, Environment
     from bootstrap.world.supervision import Supervision
 
 Say = Callable[[str, str], None]  # whom it concerns (a program, or "" for the box), what happens
@@ -62,7 +63,7 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
     with lock.held(box, "up", wait_s=request.lock_wait_s, say=lambda text: say("", text)):
         store.forget_earlier_boot(box)
         with supervision.reached(box) as supervisor:
-            tags = gather_tags(box, request)
+            tags = gather_tags(box, request, say)
             rendering = _remember_or_render(box, tags, request, say)
             observed = supervisor.observe()
             actions = _diff(box, rendering, observed)
@@ -72,7 +73,7 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
 
 def plan(box: Box, request: Request, say: Say) -> Outcome:
     """The same line without its last step: changes nothing."""
-    tags = gather_tags(box, request)
+    tags = gather_tags(box, request, say)
     rendering = render(box, tags, request, say)
     supervisor = supervisord.connect(box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
@@ -80,10 +81,10 @@ def plan(box: Box, request: Request, say: Say) -> Outcome:
     return Outcome(generation=rendering.generation, actions=actions, results={}, failures={})
 
 
-def gather_tags(box: Box, request: Request) -> tuple[Tag, ...]:
+def gather_tags(box: Box, request: Request, say: Say) -> tuple[Tag, ...]:
     """The tags of this box, from whatever source applies."""
     if request.last_identity:
-        return read_last_identity(box)
+        return read_last_identity(box, request.tags)
 
     def read_modes() -> dict[str, Mode]:
         from bootstrap.catalog import parse_catalog  # noqa: PLC0415 - most tag sources never ask
@@ -91,7 +92,7 @@ def gather_tags(box: Box, request: Request) -> tuple[Tag, ...]:
 
         return dict(parse_catalog(read_sources(box)).modes)
 
-    return read_tags(box, request.tags, request.tags_file, read_modes)
+    return read_tags(box, request.tags, request.tags_file, read_modes, Machine(say=lambda text: say("", text)))
 
 
 def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
@@ -100,7 +101,7 @@ def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rende
 
     wanted = _resolve(box, tags)
     users, environments = _layer(box, wanted, request, say)
-    return render_generation(wanted, environments, users, store=box.store, key=store.read_key(box))
+    return render_generation(wanted, environments, users, me=os.geteuid(), store=box.store, key=store.read_key(box))
 
 
 def render_oneoff(box: Box, request: Request, service: str, say: Say) -> tuple[Launch, Environment]:
@@ -108,10 +109,10 @@ def render_oneoff(box: Box, request: Request, service: str, say: Say) -> tuple[L
     from bootstrap.generation import launch_of  # noqa: PLC0415 - likewise
     from bootstrap.oneoff import oneoff_of, resolve_oneoff  # noqa: PLC0415 - see _resolve
 
-    wanted = resolve_oneoff(_resolve(box, gather_tags(box, request)), service)
+    wanted = resolve_oneoff(_resolve(box, gather_tags(box, request, say)), service)
     users, environments = _layer(box, wanted, request, say)
     program = oneoff_of(wanted)
-    return launch_of(program, users[program.name]), environments[program.name]
+    return launch_of(program, users[program.name], os.geteuid()), environments[program.name]
 
 
 def _resolve(box: Box, tags: tuple[Tag, ...]) -> Plan:
@@ -162,16 +163,22 @@ def _apply(
     box: Box, rendering: Rendering, actions: tuple[Action, ...], supervision: Supervision, deadline: float, say: Say
 ) -> Outcome:
     generation = rendering.generation
+    known = ReadyRecord(box)
+    if all(isinstance(action, Keep) and known.knows(action.running) for action in actions) and supervision.lives:
+        store.switch_current(box, generation)
+        return Outcome(
+            generation=generation, actions=actions, results={a.program: "kept" for a in actions}, failures={}
+        )
+    # An `up` that has nothing to do does without these.
+    from bootstrap.world import preflight, processes  # noqa: PLC0415
+    from bootstrap.world.apply import Apply  # noqa: PLC0415
+
+    supervision.sweep(lambda text: say("", text))
+    preflight.check(box, actions)
     previous = store.read_current(box)
-    if changes_something(actions):
-        supervision.sweep(lambda text: say("", text))
-        preflight.check(box, actions)
     supervisor = supervision.ensure(generation.units)
-    apply = Apply(box, supervisor, generation, previous, processes.new_mark(box), say)
-    outcome = apply.run(actions, deadline)
+    outcome = Apply(box, supervisor, generation, previous, processes.new_mark(box), say).run(actions, deadline)
     store.switch_current(box, generation)
-    if changes_something(actions):
-        store.prune(box, [generation], [program.store_name for program in supervisor.observe().programs])
-    return Outcome(
-        generation=generation, actions=actions, results=dict(outcome.results), failures=dict(outcome.failures)
-    )
+    store.prune(box, [generation], [program.store_name for program in supervisor.observe().programs])
+    results = {action.program: "kept" for action in actions} | dict(outcome.results)
+    return Outcome(generation=generation, actions=actions, results=results, failures=dict(outcome.failures))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from bootstrap.boot import Say
     from bootstrap.box import Box
-    from bootstrap.generation import Generation, Unit
     from bootstrap.observed import Observed, ObservedProgram
+    from bootstrap.rendering import Generation, Unit
     from bootstrap.world.supervisord import Supervisor
 
 REASON = "by hand"

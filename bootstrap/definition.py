@@ -5,8 +5,8 @@ A value that exists is valid; ``catalog.py`` is where refusal happens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +52,17 @@ class Alive:
 
 
 Probe: TypeAlias = Http | Tcp | Exec | Log | Alive
+
+
+def render_probe(probe: Probe) -> dict[str, Any]:
+    """A probe as JSON has it."""
+    return {"kind": type(probe).__name__, **asdict(probe)}
+
+
+def parse_probe(raw: Mapping[str, Any]) -> Probe:
+    """The inverse of ``render_probe``."""
+    kinds: dict[str, type[Probe]] = {kind.__name__: kind for kind in (Http, Tcp, Exec, Log, Alive)}
+    return kinds[raw["kind"]](**{name: value for name, value in raw.items() if name != "kind"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,124 +3,41 @@
 Lowest first: ``PATH``, ``HOME`` and ``USER`` · ``env:`` of the definition · where the services of this box are · the
 config layers · what bootstrap sets, and the service's own ``runtime.path`` in front of ``PATH``. Nothing is inherited.
 
-Values are text as ``os.environ`` holds it: undecodable bytes are surrogate escapes, so every byte but NUL survives.
-What the programs of one service have in common is layered once.
+A key is a secret when its service says so, or when any layer refers to a store: a plain value that lies over a
+reference is most likely a secret too.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
-from bootstrap.definition import Http, Process, Service
+from bootstrap.addresses import find_addresses
 from bootstrap.errors import DefinitionError, MissingVariable
 from bootstrap.spelling import quoted
+from bootstrap.variable import PREFIX, Account, Environment, Layer, Layering, Reference, Setting, Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
+    from bootstrap.definition import Service
     from bootstrap.plan import Plan, Program
 
-KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+__all__ = [
+    "Account",
+    "Environment",
+    "Layer",
+    "Layering",
+    "Reference",
+    "Setting",
+    "Variable",
+    "layer_environments",
+    "layer_names",
+    "needed_references",
+]
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ADDRESS = "127.0.0.1"
-_PREFIX = "BOOTSTRAP_"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """The user of this machine that a program runs as."""
-
-    name: str
-    uid: int
-    gid: int
-    home: str
-    is_other: bool = False  # than the user that bootstrap itself runs as
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """A value kept elsewhere: an SSM parameter, or a Secrets Manager id with an optional ``#json-key``."""
-
-    kind: Literal["ssm", "secret"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What one layer says about one key: a value, a reference, or (``None``) that the key is removed."""
-
-    value: str | Reference | None
-    file: str  # relative to the root; for values that bootstrap sets, who set it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One config directory, or one source of values that is not a directory (the definition, bootstrap itself)."""
-
-    name: str
-    settings: Mapping[str, Setting]
-    shadowed: Mapping[str, Setting] = field(default_factory=dict)  # lines of its .env that its own files lie over
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layering:
-    """The config layers of a root, and the order in which they lie."""
-
-    order: tuple[str, ...]  # directories below config/ with placeholders, lowest first
-    layers: Mapping[str, Layer]  # by directory below config/
-
-
-History: TypeAlias = tuple[tuple[str, Setting], ...]  # (layer name, setting), strongest last
-
-
-# A named tuple: a box has a hundred thousand of these, and a frozen dataclass takes three times as long to make.
-class Variable(NamedTuple):
-    """The effective value of a key and every layer that had a say."""
-
-    key: str
-    value: str
-    secret: bool
-    history: History
-
-    @property
-    def layer(self) -> str:
-        """The layer that the value comes from."""
-        return self.history[-1][0]
-
-    @property
-    def file(self) -> str:
-        """The file that the value comes from."""
-        return self.history[-1][1].file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """Everything that one program will find in its environment, and what was taken out of it again."""
-
-    variables: Mapping[str, Variable]
-    removed: Mapping[str, History] = field(default_factory=dict)
-
-    def history(self, key: str) -> History:
-        """Every layer that had a say about this key."""
-        variable = self.variables.get(key)
-        return self.removed.get(key, ()) if variable is None else variable.history
-
-
-def parse_value(raw: bytes) -> str | None:
-    """The content of a variable's file, by the rules of ``chpst -e``; ``None`` removes the variable."""
-    if not raw:
-        return None
-    line = raw.partition(b"\n")[0].rstrip(b" \t").replace(b"\0", b"\n")
-    return line.decode(errors="surrogateescape")
-
-
-def is_reserved(key: str) -> bool:
-    """Whether bootstrap alone sets this key."""
-    return key == "PORT" or key.startswith(_PREFIX)
 
 
 def layer_names(program: Program, mode: str, order: Iterable[str]) -> tuple[str, ...]:
@@ -129,7 +46,7 @@ def layer_names(program: Program, mode: str, order: Iterable[str]) -> tuple[str,
     names: dict[str, None] = {}
     for template in order:
         name = re.sub(r"{\w+}", lambda match: values[match[0]], template)
-        names.pop(name, None)  # what comes out equal counts where it is strongest
+        names.pop(name, None)  # what comes out twice lies where it is strongest
         names[name] = None
     return tuple(names)
 
@@ -145,22 +62,15 @@ def layer_environments(
 ) -> dict[str, Environment]:
     """The environment of every program, by name; ``accounts`` are by program name too.
 
-    ``secrets`` holds at least what ``needed_references`` names. Raises DefinitionError for names that only bootstrap may
-    set, and MissingVariable for required keys that are unset, unless ``incomplete`` environments will do.
+    ``secrets`` holds at least what ``needed_references`` names. Raises DefinitionError for names that only bootstrap
+    may set, and MissingVariable for required keys that are unset, unless ``incomplete`` environments will do.
     """
     _refuse_reserved(plan)
-    addresses = _addresses(plan)
-    merged: dict[tuple[str, ...], dict[str, History]] = {}
-    shared: dict[tuple[str, tuple[str, ...]], Environment] = {}
-    environments = {}
-    for program in plan.programs:
-        names = layer_names(program, plan.identity.mode, layering.order)
-        common = shared.get((program.service.name, names))
-        if common is None:
-            below = _merge([_definition(program.service), addresses])
-            common = _resolve(below, _merge_config(names, layering, merged), program.service, secrets)
-            shared[program.service.name, names] = common
-        environments[program.name] = _complete(common, program, plan, accounts[program.name], secrets, box)
+    stacking = _Stacking(plan, layering, secrets)
+    environments = {
+        program.name: _complete(stacking.stack_for(program), program, plan, accounts[program.name], box)
+        for program in plan.programs
+    }
     if not incomplete:
         _refuse_missing(plan, layering, environments)
     return environments
@@ -168,28 +78,114 @@ def layer_environments(
 
 def needed_references(plan: Plan, layering: Layering) -> dict[Reference, tuple[str, ...]]:
     """The references that win in some program's environment, each with the files that it stands in."""
-    merged: dict[tuple[str, ...], dict[str, History]] = {}
+    marks = {name: _references(layer) for name, layer in layering.layers.items()}
     needed: dict[Reference, dict[str, None]] = {}
     for names in dict.fromkeys(layer_names(program, plan.identity.mode, layering.order) for program in plan.programs):
-        for history in _merge_config(names, layering, merged).values():
-            setting = history[-1][1]
-            if isinstance(setting.value, Reference):
-                needed.setdefault(setting.value, {})[setting.file] = None
+        for index, name in enumerate(names):
+            stronger = [layering.layers[above].settings for above in names[index + 1 :]]
+            for key, (reference, file) in marks[name].items():
+                if not any(key in settings for settings in stronger):
+                    needed.setdefault(reference, {})[file] = None
     return {reference: tuple(files) for reference, files in needed.items()}
 
 
+def _references(layer: Layer) -> dict[str, tuple[Reference, str]]:
+    return {
+        key: (setting.value, setting.file)
+        for key, setting in layer.settings.items()
+        if isinstance(setting.value, Reference)
+    }
+
+
 def _refuse_reserved(plan: Plan) -> None:
-    services = {program.service.name: program.service for program in plan.programs}.values()
     problems = [
-        f"cannot set variable {quoted(key)}: names that begin with {_PREFIX} are set by bootstrap alone\n"
+        f"cannot set variable {quoted(key)}: names that begin with {PREFIX} are set by bootstrap alone\n"
         f"  where: {service.file}: env/{key}\n"
         "  way out: give the variable another name"
-        for service in services
+        for service in {program.service.name: program.service for program in plan.programs}.values()
         for key in service.env
-        if key.startswith(_PREFIX)
+        if key.startswith(PREFIX)
     ]
     if problems:
         raise DefinitionError(*problems)
+
+
+class _Sheet(NamedTuple):
+    """What one layer, or several that lie on one another, do to an environment."""
+
+    variables: dict[str, Variable]
+    removed: frozenset[str]  # keys that it takes away from whatever lies below
+    references: frozenset[str]  # keys that are references in any of the layers
+    layers: tuple[Layer, ...]
+
+    def lie_under(self, above: _Sheet) -> _Sheet:
+        variables = self.variables | above.variables
+        for key in above.removed:
+            variables.pop(key, None)
+        return _Sheet(
+            variables,
+            self.removed.difference(above.variables) | above.removed,
+            self.references | above.references,
+            self.layers + above.layers,
+        )
+
+
+class _Stacking:
+    """Lays sheets on one another; what several programs have in common is laid once and kept."""
+
+    def __init__(self, plan: Plan, layering: Layering, secrets: Mapping[Reference, str]) -> None:
+        self._mode = plan.identity.mode
+        self._layering = layering
+        self._secrets = secrets
+        self._addresses = _sheet(_addresses(plan))
+        self._config: dict[tuple[str, ...], _Sheet] = {}
+        self._whole: dict[tuple[str, tuple[str, ...]], _Sheet] = {}
+
+    def stack_for(self, program: Program) -> _Sheet:
+        """All layers but those that differ from program to program."""
+        service = program.service
+        names = layer_names(program, self._mode, self._layering.order)
+        if (service.name, names) not in self._whole:
+            below = _sheet(_definition(service)).lie_under(self._addresses)
+            self._whole[service.name, names] = self._resolve(below.lie_under(self._stack(names)))
+        return self._whole[service.name, names]
+
+    def _resolve(self, sheet: _Sheet) -> _Sheet:
+        """Put in the values of the references that win."""
+        for key in sheet.references & sheet.variables.keys():
+            value = next(layer.settings[key].value for layer in reversed(sheet.layers) if key in layer.settings)
+            if isinstance(value, Reference):
+                sheet.variables[key] = sheet.variables[key]._replace(value=self._secrets[value])
+        return sheet
+
+    def _stack(self, names: tuple[str, ...]) -> _Sheet:
+        """Config layers; the lowest of them are the same for many services, so every beginning is kept."""
+        if not names:
+            return _Sheet({}, frozenset(), frozenset(), ())
+        if names not in self._config:
+            self._config[names] = self._stack(names[:-1]).lie_under(_sheet(self._layering.layers[names[-1]]))
+        return self._config[names]
+
+
+def _sheet(layer: Layer) -> _Sheet:
+    variables: dict[str, Variable] = {}
+    removed, references = set(), set()
+    for key, setting in layer.settings.items():
+        value = setting.value
+        if isinstance(value, str):
+            variables[key] = Variable(key, value, False, layer.name, setting.file)  # noqa: FBT003 - see the type
+        elif value is None:
+            removed.add(key)
+        else:
+            references.add(key)
+            variables[key] = Variable(key, "", False, layer.name, setting.file)  # noqa: FBT003 - see the type
+    return _Sheet(variables, frozenset(removed), frozenset(references), (layer,))
+
+
+def _mark_secrets(variables: dict[str, Variable], keys: Iterable[str]) -> None:
+    for key in keys:
+        if key in variables:
+            variables[key] = variables[key]._replace(secret=True)
 
 
 def _definition(service: Service) -> Layer:
@@ -198,111 +194,33 @@ def _definition(service: Service) -> Layer:
 
 
 def _addresses(plan: Plan) -> Layer:
-    """Where each planned service with a port is: ``API_HOST``, ``API_PORT``, ``API_URL``."""
-    settings: dict[str, Setting] = {}
-    for service, process, port in _doors(plan):
-        name = service.name.upper().replace("-", "_")
-        if not KEY.fullmatch(name):
-            name = f"_{name}"  # it began with a digit
-        scheme = "http" if _speaks_http(process) else "tcp"
-        values = {"HOST": _ADDRESS, "PORT": str(port), "URL": f"{scheme}://{_ADDRESS}:{port}"}
-        for suffix, value in values.items():
-            settings[f"{name}_{suffix}"] = Setting(value=value, file=service.file)
+    settings = {
+        key: Setting(value=value, file=address.service.file)
+        for address in find_addresses(plan)
+        for key, value in address.variables.items()
+    }
     return Layer(name="services on this box", settings=settings)
 
 
-def _doors(plan: Plan) -> Iterator[tuple[Service, Process, int]]:
-    """The port that each service is reached at: that of ``web``, else of the first process that has one."""
-    ports = {
-        (program.service.name, program.process.name): program.port
-        for program in reversed(plan.programs)  # the first instance has the last word
-    }
-    for service in {program.service.name: program.service for program in plan.programs}.values():
-        for process in sorted(service.processes.values(), key=lambda process: process.name != "web"):
-            port = ports.get((service.name, process.name))
-            if port is not None:
-                yield service, process, port
-                break
+def _complete(stack: _Sheet, program: Program, plan: Plan, account: Account, box: Box) -> Environment:
+    """Add what differs from program to program, below the stack and above it."""
+    base, own = _base(account), _own(program, plan, box)
+    variables = dict(stack.variables)
+    for key, setting in base.settings.items():
+        if key not in variables and key not in stack.removed:
+            variables[key] = _variable(key, setting, base)
+    for key, setting in own.settings.items():
+        variables[key] = _variable(key, setting, own)
+    runtime = _runtime(program.service, variables.get("PATH"))
+    for key, setting in runtime.settings.items():
+        variables[key] = _variable(key, setting, runtime)
+    _mark_secrets(variables, (*program.service.secret, *stack.references))
+    return Environment(variables=variables, layers=(base, *stack.layers, own, runtime))
 
 
-def _speaks_http(process: Process) -> bool:
-    probes = (process.ready, process.check.probe if process.check else None)
-    return process.name == "web" or any(isinstance(probe, Http) for probe in probes)
-
-
-def _merge_config(
-    names: tuple[str, ...], layering: Layering, merged: dict[tuple[str, ...], dict[str, History]]
-) -> dict[str, History]:
-    """All that these layers say; ``merged`` keeps what services share, that is every beginning of ``names``."""
-    if names not in merged:
-        lower = _merge_config(names[:-1], layering, merged) if names else {}
-        merged[names] = _merge([layering.layers[name] for name in names[-1:]], lower)
-    return merged[names]
-
-
-def _merge(layers: Iterable[Layer], below: Mapping[str, History] | None = None) -> dict[str, History]:
-    histories = dict(below or {})
-    for layer in layers:
-        for settings in (layer.shadowed, layer.settings):
-            for key, setting in settings.items():
-                histories[key] = (*histories.get(key, ()), (layer.name, setting))
-    return histories
-
-
-def _resolve(
-    below: Mapping[str, History], config: Mapping[str, History], service: Service, secrets: Mapping[Reference, str]
-) -> Environment:
-    """Both, the second lying over the first; what the programs of one service have in common."""
-    histories = dict(config)
-    for key, history in below.items():
-        histories[key] = (*history, *config.get(key, ()))
-    variables: dict[str, Variable] = {}
-    removed: dict[str, History] = {}
-    for key, history in histories.items():
-        _settle(key, history, service, secrets, variables, removed)
-    return Environment(variables=variables, removed=removed)
-
-
-def _complete(
-    common: Environment,
-    program: Program,
-    plan: Plan,
-    account: Account,
-    secrets: Mapping[Reference, str],
-    box: Box,
-) -> Environment:
-    """What differs from program to program, below and above what they have in common."""
-    variables, removed = dict(common.variables), dict(common.removed)
-    base = _merge([_base(account)])
-    own = _merge([_own(program, plan, box)])
-    for key in (*base, *own):
-        history = (*base.get(key, ()), *common.history(key), *own.get(key, ()))
-        _settle(key, history, program.service, secrets, variables, removed)
-    path = _search_path(program.service, variables.get("PATH"))
-    if path is not None:
-        history = (*variables["PATH"].history, path) if "PATH" in variables else (*removed["PATH"], path)
-        _settle("PATH", history, program.service, secrets, variables, removed)
-    return Environment(variables=variables, removed=removed)
-
-
-def _settle(
-    key: str,
-    history: History,
-    service: Service,
-    secrets: Mapping[Reference, str],
-    variables: dict[str, Variable],
-    removed: dict[str, History],
-) -> None:
-    """Put a key where its strongest setting says."""
-    value = history[-1][1].value
-    if value is None:
-        variables.pop(key, None)
-        removed[key] = history
-        return
-    removed.pop(key, None)
-    # A key that is a reference in any layer stays a secret where a plain value lies over it.
-    secret = key in service.secret or any(isinstance(setting.value, Reference) for _, setting in history)
-    variables[key] = Variable(key, secrets[value] if isinstance(value, Reference) else value, secret, history)
+def _variable(key: str, setting: Setting, layer: Layer) -> Variable:
+    """For what bootstrap itself sets, which is always plain text."""
+    return Variable(key, str(setting.value), False, layer.name, setting.file)  # noqa: FBT003 - see the type
 
 
 def _base(account: Account) -> Layer:
@@ -328,15 +246,14 @@ def _by_bootstrap(values: Mapping[str, str]) -> dict[str, Setting]:
     return {key: Setting(value=value, file="bootstrap") for key, value in values.items()}
 
 
-def _search_path(service: Service, path: Variable | None) -> tuple[str, Setting] | None:
+def _runtime(service: Service, path: Variable | None) -> Layer:
     """``runtime.path`` in front of what the layers made of PATH; an empty one would mean the working directory."""
-    if not service.path:
-        return None
     directory = posixpath.join(service.folder, service.directory)
     entries = [posixpath.normpath(posixpath.join(directory, entry)) for entry in service.path]
     if path is not None and path.value:
         entries.append(path.value)
-    return "runtime.path", Setting(value=":".join(entries), file=service.file)
+    settings = {"PATH": Setting(value=":".join(entries), file=service.file)} if service.path else {}
+    return Layer(name="runtime.path", settings=settings)
 
 
 def _refuse_missing(plan: Plan, layering: Layering, environments: Mapping[str, Environment]) -> None:

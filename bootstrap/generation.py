@@ -9,75 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from bootstrap import definition
 from bootstrap.command import complete_command, leaves_a_shell
+from bootstrap.definition import render_probe
 from bootstrap.errors import DefinitionError
 from bootstrap.launcher import Credentials, Launch, render_env, render_run, shell_names
+from bootstrap.rendering import Generation, Rendering, StoreEntry, Unit, render_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from bootstrap.definition import Probe
-    from bootstrap.environ import Account, Environment
     from bootstrap.plan import Plan, Program
+    from bootstrap.variable import Account, Environment
 
 RENDERER = 1  # counted up when the launcher's text changes in a way that running programs must follow
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
-    """What a generation says about one program; holds no value of its environment."""
-
-    name: str
-    service: str
-    process: str
-    fingerprint: str
-    wave: int
-    needs: tuple[str, ...]  # services planned on this box
-    port: int | None
-    ready: Probe
-    stop_signal: str
-    stop_grace_s: float
-    stop_script: str | None
-    stop_group: bool
-    reload: str | None
-    restart_window_s: float
-    restart_starts: int
-    setup: tuple[str, ...]
-
-    @property
-    def store_name(self) -> str:
-        """The directory below the store."""
-        return f"{self.name}-{self.fingerprint}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """What was rendered for this box: a set of names that point into the store."""
-
-    id: str
-    mode: str
-    service: str | None
-    units: tuple[Unit, ...]  # by wave, then name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreEntry:
-    """One directory of the store: file name → (content, mode)."""
-
-    name: str
-    files: Mapping[str, tuple[bytes, int]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendering:
-    """A generation and the store entries that it names."""
-
-    generation: Generation
-    entries: tuple[StoreEntry, ...]
 
 
 def render_generation(
@@ -85,12 +32,13 @@ def render_generation(
     environments: Mapping[str, Environment],
     accounts: Mapping[str, Account],
     *,
+    me: int,
     store: str,
     key: bytes,
 ) -> Rendering:
     """Render every program of the plan.
 
-    ``environments`` and ``accounts`` are by program name; ``store`` is the directory that the entries will stand in,
+    ``environments`` and ``accounts`` are by program name; ``me`` is the uid that bootstrap runs as; ``store`` is the directory that the entries will stand in,
     ``key`` the box's secret for digests.
 
     Raises DefinitionError for variables that no shell can carry.
@@ -99,7 +47,7 @@ def render_generation(
     planned = {program.service.name for program in plan.programs}
     units, entries = [], []
     for program in plan.programs:
-        launch = launch_of(program, accounts[program.name])
+        launch = launch_of(program, accounts[program.name], me)
         unit, entry = _render_program(program, launch, environments[program.name], planned, store, key)
         units.append(unit)
         entries.append(entry)
@@ -109,43 +57,9 @@ def render_generation(
     return Rendering(generation=generation, entries=tuple(entries))
 
 
-def render_summary(generation: Generation) -> bytes:
-    """The generation as JSON, for ``generations/<id>/generation.json``."""
-    summary = {
-        "id": generation.id,
-        "mode": generation.mode,
-        "service": generation.service,
-        "units": [
-            {name: getattr(unit, name) for name in Unit.__slots__} | {"ready": _render_probe(unit.ready)}
-            for unit in generation.units
-        ],
-    }
-    return json.dumps(summary, indent=1).encode()
-
-
-def parse_summary(text: bytes) -> Generation:
-    """The inverse of ``render_summary``; raises ValueError for anything else."""
-    try:
-        raw = json.loads(text)
-        units = tuple(
-            Unit(
-                **{
-                    **unit,
-                    "needs": tuple(unit["needs"]),
-                    "setup": tuple(unit["setup"]),
-                    "ready": _parse_probe(unit["ready"]),
-                }
-            )
-            for unit in raw["units"]
-        )
-        return Generation(id=raw["id"], mode=raw["mode"], service=raw["service"], units=units)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a generation: {error}") from error
-
-
-def launch_of(program: Program, account: Account) -> Launch:
-    """How a program is started, as far as that is not its environment."""
-    credentials = Credentials(uid=account.uid, gid=account.gid, user=account.name) if account.is_other else None
+def launch_of(program: Program, account: Account, me: int) -> Launch:
+    """How a program is started, as far as that is not its environment; ``me`` is the uid that starts it."""
+    credentials = Credentials(uid=account.uid, gid=account.gid, user=account.name) if account.uid != me else None
     return Launch(
         program=program.name,
         command=complete_command(program.process.command),
@@ -153,11 +67,6 @@ def launch_of(program: Program, account: Account) -> Launch:
         credentials=credentials,
         limits=program.process.limits,
     )
-
-
-def facts_of(entries: Iterable[StoreEntry]) -> dict[str, dict[str, Any]]:
-    """What is known about renderings, by store name."""
-    return {entry.name: json.loads(entry.files["program.json"][0]) for entry in entries}
 
 
 def _render_program(
@@ -177,7 +86,7 @@ def _render_program(
         wave=program.wave,
         needs=tuple(need for need in program.service.needs if need in planned),
         port=program.port,
-        ready=process.ready,
+        ready=render_probe(process.ready),
         stop_signal=process.stop.signal,
         stop_grace_s=process.stop.grace_s,
         stop_script=process.stop.script,
@@ -245,14 +154,3 @@ def _refuse_shell_names(plan: Plan, environments: Mapping[str, Environment]) -> 
 
 def _digest(key: bytes, content: bytes, size: int) -> str:
     return hashlib.blake2b(content, key=key, digest_size=size).hexdigest()
-
-
-def _render_probe(probe: Probe) -> dict[str, Any]:
-    return {"kind": type(probe).__name__, **asdict(probe)}
-
-
-def _parse_probe(raw: dict[str, Any]) -> Probe:
-    arguments = dict(raw)
-    kind = getattr(definition, arguments.pop("kind"))
-    probe: Probe = kind(**arguments)
-    return probe

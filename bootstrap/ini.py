@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.generation import Unit
+    from bootstrap.rendering import Unit
 
 SOCKET = "supervisord.sock"
 PROGRAMS = "programs.conf"

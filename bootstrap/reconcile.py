@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bootstrap.generation import Generation, Unit
     from bootstrap.observed import LastExit, Observed, ObservedProgram
+    from bootstrap.rendering import Generation, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

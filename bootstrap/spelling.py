@@ -15,11 +15,15 @@ LONGEST_LIST = 20
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """The valid word that was probably meant; ``None`` when nothing is near."""
+    """The valid word that was probably meant: misspelt, in other letters, or cut short; ``None`` when none is near."""
     from difflib import get_close_matches  # noqa: PLC0415 - only needed when something is wrong
 
+    folded = word[:LONGEST_WORD].casefold()
     by_folded = {choice.casefold(): choice for choice in sorted(valid, reverse=True)}
-    found = get_close_matches(word[:LONGEST_WORD].casefold(), by_folded, n=1)
+    found = get_close_matches(folded, by_folded, n=1)
+    longer = [choice for choice in by_folded if len(folded) > 2 and choice.startswith(folded)]
+    if not found and len(longer) == 1:
+        found = longer
     return by_folded[found[0]] if found else None
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from bootstrap.generation import Generation, Unit
     from bootstrap.observed import Observed, ObservedProgram
+    from bootstrap.rendering import Generation, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

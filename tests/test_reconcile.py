@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.definition import Alive
-from bootstrap.generation import Generation, Unit
+from bootstrap.definition import Alive, render_probe
 from bootstrap.observed import LastExit, Observed, ObservedProgram
 from bootstrap.reconcile import (
     Keep,
@@ -19,6 +18,7 @@ from bootstrap.reconcile import (
     explain_change,
     verb_of,
 )
+from bootstrap.rendering import Generation, Unit
 
 
 def unit(name="api-web", fingerprint="new", wave=0):
@@ -30,7 +30,7 @@ def unit(name="api-web", fingerprint="new", wave=0):
         wave=wave,
         needs=(),
         port=None,
-        ready=Alive(),
+        ready=render_probe(Alive()),
         stop_signal="TERM",
         stop_grace_s=10.0,
         stop_script=None,

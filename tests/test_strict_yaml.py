@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import yaml
 
@@ -92,7 +94,9 @@ def test_an_alias_is_forbidden_where_it_is_used(parser):
 
 
 def test_a_bomb_of_aliases_has_no_level_that_goes_off(parser):
-    bomb = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in zip("abcdefgh", "bcdefghi"))
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghi")
+    )
     assert {type(value) for _, value in parse_yaml(bomb).entries} == {Forbidden}
 
 

@@ -18,7 +18,7 @@ import click
 from bootstrap.cli.output import print_json
 from bootstrap.cli.settings import Settings  # noqa: TC001 - click hands it over
 from bootstrap.errors import Unavailable
-from bootstrap.world import clock, store
+from bootstrap.world import clock, disk, store
 from bootstrap.world.logs import follow, tail, visible
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def _read_logged(box: Box) -> list[str]:
         names = os.listdir(box.log)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise disk.refused("read", box.log, error) from error
     stems = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
     return [stem for stem in stems if "-" in stem and _NAME_CHARACTERS.issuperset(stem)]
 
@@ -172,6 +174,7 @@ class _Writer:
         sys.stdout.flush()
 
     def _render_prefix(self, program: str) -> str:
+        self._width = max(self._width, len(program))
         prefix = f"{program:<{self._width}}  | "
         if not self._is_coloured:
             return prefix

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.generation import Generation
+    from bootstrap.rendering import Generation
 
 _COLOURS = {"start": "green", "stop": "red", "replace": "yellow", "keep": "bright_black"}
 

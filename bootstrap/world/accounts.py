@@ -6,8 +6,8 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from bootstrap.environ import Account
 from bootstrap.errors import DefinitionError
+from bootstrap.variable import Account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,13 +44,12 @@ def _account(user: str) -> Account:
     except KeyError:
         if not user.isdigit():
             raise
-        return Account(name=user, uid=int(user), gid=int(user), home="/", is_other=int(user) != os.geteuid())
+        return Account(name=user, uid=int(user), gid=int(user), home="/")
     return Account(
         name=entry.pw_name,
         uid=entry.pw_uid,
         gid=entry.pw_gid,
         home=entry.pw_dir,
-        is_other=entry.pw_uid != os.geteuid(),
     )
 
 

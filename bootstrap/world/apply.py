@@ -17,8 +17,8 @@ from bootstrap.world import readiness, scripts, stopping
 
 if TYPE_CHECKING:
     from bootstrap.box import Box
-    from bootstrap.generation import Generation, Unit
     from bootstrap.observed import ObservedProgram
+    from bootstrap.rendering import Generation, Unit
     from bootstrap.world.supervisord import Supervisor
 
 Say: TypeAlias = Callable[[str, str], None]  # program, what happens to it

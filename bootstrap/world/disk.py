@@ -8,7 +8,6 @@ it will be in the end. After a failed flush nothing is retried: the new file is 
 from __future__ import annotations
 
 import os
-import secrets
 
 from bootstrap.errors import Unavailable
 
@@ -16,7 +15,7 @@ from bootstrap.errors import Unavailable
 def write_durably(path: str, content: bytes, mode: int = 0o600) -> None:
     """Replace ``path`` by this content; raises Unavailable naming the path when the disk refuses."""
     directory, name = os.path.split(path)
-    temporary = f"{directory}/.{name}.{secrets.token_hex(6)}"
+    temporary = f"{directory}/.{name}.{os.urandom(6).hex()}"
     try:
         write_new(temporary, content, mode, flush=True)
         os.rename(temporary, path)

@@ -1,19 +1,293 @@
-"""Provisional."""
+"""``config/`` on disk → layers.
+
+A directory holds one file per variable, read as ``chpst -e`` reads it, and perhaps a ``.env``, which is weaker. Other
+dotfiles and directories are nobody's variable. ``NAME.ssm`` and ``NAME.secret`` hold references. What chpst would
+follow, wait for or pass on unseen is refused instead: links, FIFOs and devices, names that no shell can use, files too
+big for any environment. A directory that is not there is an empty layer.
+"""
+
 from __future__ import annotations
+
+import errno
 import os
-from bootstrap.box import Box
-from bootstrap.environ import Layer, Layering, Setting, Reference, layer_names, parse_value
-from bootstrap.plan import Plan
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from bootstrap.environ import layer_names
+from bootstrap.errors import DefinitionError
+from bootstrap.problem import FlawedError, render_problems
+from bootstrap.spelling import quoted
+from bootstrap.variable import KEY, LONGEST, Layer, Layering, Reference, Setting, is_reserved, is_too_long, parse_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bootstrap.box import Box
+    from bootstrap.plan import Plan
+
 ORDER = ("common", "modes/{mode}", "services/{service}/common", "services/{service}/{mode}")
+_ORDER_FILE = "layers.yaml"
+_DOTENV = ".env"
+_LONGEST_DOTENV = 1024 * 1024
+_KINDS: dict[str, Literal["ssm", "secret"]] = {"ssm": "ssm", "secret": "secret"}
+_STORES = {"ssm": "name of an SSM parameter", "secret": "id of a secret in Secrets Manager"}
+_IRREGULAR = "it is no regular file"
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class _UnfitError(Exception):
+    """A file that cannot be what its name says."""
+
+    def __init__(self, cause: str, way_out: str = "put a regular file there") -> None:
+        super().__init__(cause, way_out)
+        self.cause = cause
+        self.way_out = way_out
+
+
 def read_layering(box: Box, plan: Plan) -> Layering:
-    names = {n for p in plan.programs for n in layer_names(p, plan.identity.mode, ORDER)}
-    layers = {}
-    for n in names:
-        settings = {}
-        d = f"{box.config}/{n}"
-        for f in (os.listdir(d) if os.path.isdir(d) else ()):
-            if f.startswith(".") or os.path.isdir(f"{d}/{f}"): continue
-            if f.endswith(".ssm"): settings[f[:-4]] = Setting(value=Reference(kind="ssm", text=open(f"{d}/{f}").read().strip()), file=f"config/{n}/{f}"); continue
-            settings[f] = Setting(value=parse_value(open(f"{d}/{f}", "rb").read()), file=f"config/{n}/{f}")
-        layers[n] = Layer(name=f"config/{n}", settings=settings)
-    return Layering(order=ORDER, layers=layers)
+    """The layers that this plan's environments are made from; raises DefinitionError with all problems."""
+    order = read_order(box)
+    names = (name for program in plan.programs for name in layer_names(program, plan.identity.mode, order))
+    return Layering(order=order, layers=read_layers(box, names))
+
+
+def read_order(box: Box) -> tuple[str, ...]:
+    """What ``config/layers.yaml`` says, or the built-in order; raises DefinitionError."""
+    with _opened_config(box) as config:
+        content = None if config is None else _read_order_file(config)
+    if content is None:
+        return ORDER
+    from bootstrap.layer_order import parse_order  # noqa: PLC0415 - few roots have this file
+
+    try:
+        return parse_order(content)
+    except FlawedError as flaw:
+        raise DefinitionError(*render_problems(f"config/{_ORDER_FILE}", flaw.problems)) from None
+
+
+def read_layers(box: Box, names: Iterable[str]) -> dict[str, Layer]:
+    """Each directory below config/, read once; raises DefinitionError with the problems of all of them."""
+    layers: dict[str, Layer] = {}
+    problems: list[str] = []
+    with _opened_config(box) as config:
+        for name in dict.fromkeys(names):
+            try:
+                layers[name] = _read_below(config, name)
+            except DefinitionError as error:
+                problems += error.problems
+    if problems:
+        raise DefinitionError(*dict.fromkeys(problems))
+    return layers
+
+
+def read_layer(box: Box, directory: str) -> Layer:
+    """One directory below config/; raises DefinitionError with all its problems."""
+    return read_layers(box, [directory])[directory]
+
+
+@contextmanager
+def _opened_config(box: Box) -> Iterator[int | None]:
+    try:
+        config = os.open(box.config, _FOLDER_FLAGS)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        raise _refused_layer("config", str(error.strerror)) from None
+    try:
+        yield config
+    finally:
+        os.close(config)
+
+
+def _read_order_file(config: int) -> bytes | None:
+    try:
+        return _read_file(config, _ORDER_FILE, LONGEST)
+    except FileNotFoundError:
+        return None
+    except _UnfitError as unfit:
+        raise DefinitionError(
+            f"cannot read the order of layers: {unfit.cause}\n  where: config/{_ORDER_FILE}\n  way out: {unfit.way_out}"
+        ) from None
+
+
+def _read_below(config: int | None, name: str) -> Layer:
+    where = f"config/{name}"
+    descriptor = None if config is None else _open_layer(config, name)
+    if descriptor is None:
+        return Layer(name=where, settings={})
+    try:
+        return _Reading(descriptor, where).read()
+    finally:
+        os.close(descriptor)
+
+
+def _open_layer(config: int, name: str) -> int | None:
+    """Part by part, so that no link is followed on the way; ``None`` for a directory that is not there."""
+    above, path = config, "config"
+    for part in name.split("/"):
+        path = f"{path}/{part}"
+        try:
+            below = _open_folder(above, part, path)
+        finally:
+            if above != config:
+                os.close(above)
+        if below is None:
+            return None
+        above = below
+    return above
+
+
+def _open_folder(above: int, part: str, path: str) -> int | None:
+    try:
+        return os.open(part, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=above)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        cause = "it is no directory" if error.errno == errno.ENOTDIR else str(error.strerror)
+        raise _refused_layer(path, _link(above, part) or cause) from None
+
+
+def _refused_layer(path: str, cause: str) -> DefinitionError:
+    return DefinitionError(
+        f"cannot read layer {quoted(path)}: {cause}\n"
+        "  way out: make it a directory that bootstrap may read, one file per variable, or remove it"
+    )
+
+
+class _Reading:
+    """One directory that is being read, and everything wrong with it."""
+
+    def __init__(self, descriptor: int, where: str) -> None:
+        self._descriptor = descriptor
+        self._where = where
+        self._problems: list[str] = []
+        self._files: dict[str, str] = {}  # key → the file that sets it
+
+    def read(self) -> Layer:
+        settings: dict[str, Setting] = {}
+        for file in self._list():
+            try:
+                key, setting = self._read_setting(file)
+            except (FileNotFoundError, IsADirectoryError):
+                continue  # it has just been removed
+            except _UnfitError as unfit:
+                self._refuse(file, unfit)
+            else:
+                settings[key] = setting
+        weaker = self._read_dotenv()
+        if self._problems:
+            raise DefinitionError(*self._problems)
+        shadowed = {key: setting for key, setting in weaker.items() if key in settings}
+        return Layer(name=self._where, settings=weaker | settings, shadowed=shadowed)
+
+    def _list(self) -> list[str]:
+        try:
+            with os.scandir(self._descriptor) as entries:
+                return sorted(
+                    entry.name for entry in entries if entry.name[0] != "." and not entry.is_dir(follow_symlinks=False)
+                )
+        except OSError as error:
+            raise _refused_layer(self._where, str(error.strerror)) from None
+
+    def _read_setting(self, file: str) -> tuple[str, Setting]:
+        key, dot, kind = file.partition(".")
+        if not KEY.fullmatch(key) or (dot and kind not in _KINDS):
+            raise _misnamed(file)
+        if is_reserved(key):
+            raise _UnfitError(f"{key} is set by bootstrap alone", "give the variable another name")
+        other = self._files.setdefault(key, file)
+        if other != file:
+            raise _UnfitError(f"{other} stands beside it", "keep one of the two")
+        value = parse_value(_read_file(self._descriptor, file, LONGEST))
+        if dot:
+            return key, Setting(value=_parse_reference(_KINDS[kind], value), file=f"{self._where}/{file}")
+        if value is not None and is_too_long(key, value):
+            raise _too_large(LONGEST)
+        return key, Setting(value=value, file=f"{self._where}/{file}")
+
+    def _read_dotenv(self) -> dict[str, Setting]:
+        try:
+            content = _read_file(self._descriptor, _DOTENV, _LONGEST_DOTENV)
+        except (FileNotFoundError, IsADirectoryError):
+            return {}
+        except _UnfitError as unfit:
+            self._refuse(_DOTENV, unfit)
+            return {}
+        from bootstrap.dotenv_file import parse_dotenv  # noqa: PLC0415 - slow, and few layers have such a file
+
+        file = f"{self._where}/{_DOTENV}"
+        try:
+            values = parse_dotenv(content)
+        except FlawedError as flaw:
+            self._problems += render_problems(file, flaw.problems)
+            return {}
+        return {key: Setting(value=value, file=file) for key, value in values.items()}
+
+    def _refuse(self, file: str, unfit: _UnfitError) -> None:
+        shown = quoted(file)
+        self._problems.append(
+            f"cannot read variable {shown}: {unfit.cause}\n"
+            f"  where: {self._where}/{shown[1:-1]}\n"
+            f"  way out: {unfit.way_out}"
+        )
+
+
+def _misnamed(file: str) -> _UnfitError:
+    if file.endswith("~"):
+        return _UnfitError(
+            "it looks like an editor's backup", "remove it, and let the editor keep its backups elsewhere"
+        )
+    return _UnfitError(
+        "its name is no name for a variable",
+        "use letters, digits and _, no digit first; .ssm or .secret for a reference",
+    )
+
+
+def _parse_reference(kind: Literal["ssm", "secret"], value: str | None) -> Reference:
+    if not value:
+        raise _UnfitError("it refers to nothing", f"write the {_STORES[kind]} into it")
+    if not value.isprintable():
+        raise _UnfitError(
+            "it holds characters that no reference has", f"write the {_STORES[kind]} into its first line, as plain text"
+        )
+    return Reference(kind=kind, text=value)
+
+
+def _too_large(longest: int) -> _UnfitError:
+    return _UnfitError(f"it is larger than {longest // 1024} KiB", "make it shorter")
+
+
+def _read_file(folder: int, name: str, longest: int) -> bytes:
+    """Raises FileNotFoundError and IsADirectoryError for what is nobody's file, _UnfitError for what cannot be one."""
+    try:
+        descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if link := _link(folder, name):
+            raise _UnfitError(link) from None
+        if error.errno == errno.ENXIO:  # a socket
+            raise _UnfitError(_IRREGULAR) from None
+        raise _UnfitError(str(error.strerror), "let the user that runs bootstrap read it") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(name)
+        if not stat.S_ISREG(mode):
+            raise _UnfitError(_IRREGULAR)
+        content = os.read(descriptor, longest + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > longest:
+        raise _too_large(longest)
+    return content
+
+
+def _link(folder: int, name: str) -> str | None:
+    try:
+        return f"it is a link to {quoted(os.readlink(name, dir_fd=folder))}"
+    except OSError:
+        return None

@@ -4,12 +4,15 @@
 - *Ledger*: the last starts and exits of every program with code, signal and cause, which supervisord forgets.
 - *Policy*: restarts with a growing delay, and ``failed`` when a program starts too often inside its window.
 - *Waves*: a bare SIGTERM stops programs by priority, each priority in parallel.
+- *Spawn*: children are spawned without a copy of supervisord first (it forks 25 MB for each), with default signal
+  dispositions, which a child of Python otherwise lacks, and nothing on standard input.
 - *observe*, *update*: one small answer about everything; new sections without reading all the others again.
 
 Internals of supervisor 4.3 that this file touches, pinned by ``tests/world/test_plugin_internals.py``:
 ``Supervisor.options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, add_process_group,
 remove_process_group`` · ``ServerOptions.waitpid, poller.poll, get_socket_map, process_groups_from_parser,
-process_group_configs, mood`` · ``Subprocess.backoff, delay, laststart, state, pid, config, group, change_state`` ·
+process_group_configs, mood`` · ``ServerOptions.fork`` · ``Subprocess.get_execv_args, pipes, backoff, delay, laststart, state, pid, config, group,
+change_state`` ·
 ``events.subscribe`` · ``options.UnhosedConfigParser``. Nothing here may raise into the main loop.
 """
 
@@ -24,6 +27,7 @@ from typing import Any
 
 from supervisor import events
 from supervisor.options import UnhosedConfigParser
+from supervisor.process import Subprocess
 from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
@@ -66,6 +70,7 @@ class Plugin:
         self._shorten_polls()
         self._keep_exit_statuses()
         self._stop_in_waves()
+        _spawn_without_fork(self._supervisord.options)
         events.subscribe(events.ProcessStateEvent, self._on_state)
 
     # what can be called
@@ -253,6 +258,36 @@ class Plugin:
 
         supervisord.ordered_stop_groups_phase_1 = stop_last_wave
         supervisord.ordered_stop_groups_phase_2 = forget_stopped
+
+
+def _spawn_without_fork(options: Any) -> None:
+    """Make ``options.fork`` start the child itself; ``Subprocess.spawn`` then goes on as the parent that it is."""
+    get_execv_args = Subprocess.get_execv_args
+    next_child: list[tuple[Any, str, list[str]]] = []
+
+    def get_and_remember(process: Any) -> tuple[str, list[str]]:
+        filename, arguments = get_execv_args(process)
+        next_child[:] = [(process, filename, arguments)]
+        return filename, arguments
+
+    def spawn() -> int:
+        process, filename, arguments = next_child.pop()
+        return os.posix_spawn(
+            filename,
+            arguments,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, process.pipes["child_stdout"], 1),
+                (os.POSIX_SPAWN_DUP2, process.pipes["child_stdout"], 2),
+            ],
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+        )
+
+    Subprocess.get_execv_args = get_and_remember
+    options.fork = spawn
 
 
 class _Wake:

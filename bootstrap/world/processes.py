@@ -8,7 +8,6 @@ carries an old one has lost its supervisor.
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import signal
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class Marked:
 
 def new_mark(box: Box) -> str:
     """A mark for a new supervisord or a new ``up``."""
-    return f"{secrets.token_hex(4)}:{box.state}"
+    return f"{os.urandom(4).hex()}:{box.state}"
 
 
 def token_of(pid: int) -> str | None:

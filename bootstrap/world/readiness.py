@@ -6,47 +6,27 @@ says nothing about the one that took its place.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.definition import Alive, Log, Probe
+from bootstrap.definition import Alive, Log, Probe, parse_probe
 from bootstrap.health import Failed, ProbeResult, Ready, SinceStart, judge_readiness
-from bootstrap.world import clock, disk, logs
+from bootstrap.world import clock, logs
 from bootstrap.world.logs import Position
 from bootstrap.world.probes import Target, probe_once
+from bootstrap.world.ready_record import ReadyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bootstrap.box import Box
-    from bootstrap.generation import Generation, Unit
     from bootstrap.observed import Observed, ObservedProgram
+    from bootstrap.rendering import Generation, Unit
     from bootstrap.world.supervisord import Supervisor
 
 _TAIL_LINES = 20
 _SLOWEST_POLL_S = 0.02
 _PROBE_TIMEOUT_S = 2.0
-
-
-class ReadyRecord:
-    """Which processes of this box are known to have become ready."""
-
-    def __init__(self, box: Box) -> None:
-        self._path = f"{box.run}/ready.json"
-        self._entries: dict[str, list[Any]] = {}
-        try:
-            self._entries = json.loads(disk.read_if_there(self._path) or b"{}")
-        except ValueError:
-            return  # damaged: everything is probed again
-
-    def knows(self, program: ObservedProgram) -> bool:
-        return self._entries.get(program.name) == [program.pid, program.started_at]
-
-    def add(self, programs: Sequence[ObservedProgram]) -> None:
-        """Record these, durably enough for a run directory."""
-        self._entries |= {program.name: [program.pid, program.started_at] for program in programs}
-        disk.write_durably(self._path, json.dumps(self._entries).encode())
 
 
 class Wait:
@@ -71,7 +51,8 @@ class Wait:
         """Wait for each unit's verdict: ``None`` for ready, or why it is not."""
         begun = clock.now()
         probers = {
-            unit.name: Prober(unit.ready, _target(self._box, unit, starts.get(unit.name, Position()))) for unit in units
+            unit.name: Prober(parse_probe(unit.ready), _target(self._box, unit, starts.get(unit.name, Position())))
+            for unit in units
         }
         verdicts: dict[str, str | None] = {}
         became_ready = []
@@ -112,7 +93,7 @@ class Wait:
             last_exit=program.last_exit,
             probed=prober.look(program) if program.pid is not None else None,
         )
-        return judge_readiness(unit.ready, seen)
+        return judge_readiness(prober.probe, seen)
 
     def _explain(self, unit: Unit, reason: str, log_start: Position) -> str:
         path = self._box.program_log(unit.name)
@@ -125,7 +106,7 @@ class Prober:
     """Probes one program: what may block does so in a thread of its own, what can't is done on the spot."""
 
     def __init__(self, probe: Probe, target: Target) -> None:
-        self._probe = probe
+        self.probe = probe
         self._target = target
         self._pid: int | None = None
         self._result: ProbeResult | None = None
@@ -134,8 +115,8 @@ class Prober:
 
     def look(self, program: ObservedProgram) -> ProbeResult | None:
         """The newest result for the process that lives now."""
-        if isinstance(self._probe, Alive | Log):
-            return probe_once(self._probe, replace(self._target, age_s=program.age_s), _PROBE_TIMEOUT_S)
+        if isinstance(self.probe, Alive | Log):
+            return probe_once(self.probe, replace(self._target, age_s=program.age_s), _PROBE_TIMEOUT_S)
         if program.pid != self._pid:
             self._pid, self._result = program.pid, None
         if self._thread is None:
@@ -152,7 +133,7 @@ class Prober:
         interval = 0.01
         while not self._stopped:
             pid = self._pid
-            result = probe_once(self._probe, self._target, _PROBE_TIMEOUT_S)
+            result = probe_once(self.probe, self._target, _PROBE_TIMEOUT_S)
             if pid == self._pid:
                 self._result = result
             clock.sleep(interval)
@@ -171,7 +152,7 @@ def read_ready(box: Box, generation: Generation | None, observed: Observed) -> s
 
 def _look_once(box: Box, unsure: list[tuple[Unit, ObservedProgram]]) -> set[str]:
     """One probe of each, side by side, bounded by one timeout for all."""
-    probers = [(program, Prober(unit.ready, _target(box, unit, Position()))) for unit, program in unsure]
+    probers = [(program, Prober(parse_probe(unit.ready), _target(box, unit, Position()))) for unit, program in unsure]
     ready: set[str] = set()
     deadline = clock.now() + _PROBE_TIMEOUT_S
     while probers:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bootstrap.box import Box
-    from bootstrap.environ import Reference
+    from bootstrap.variable import Reference
 
 
 def read_values(box: Box, wanted: Mapping[Reference, tuple[str, ...]], *, refresh: bool) -> Mapping[Reference, str]:

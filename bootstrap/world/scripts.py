@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bootstrap.box import Box
-    from bootstrap.generation import Unit
+    from bootstrap.rendering import Unit
 
 _TAIL_LINES = 20
 

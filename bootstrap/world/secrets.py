@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
-    from bootstrap.environ import Reference
+    from bootstrap.variable import Reference
 
 _GET_PARAMETERS = "ssm:GetParameters"
 _GET_SECRET = "secretsmanager:GetSecretValue"  # noqa: S105 - an IAM action

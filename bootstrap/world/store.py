@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import DefinitionError
-from bootstrap.generation import Generation, Rendering, StoreEntry, parse_summary, render_summary
+from bootstrap.rendering import Generation, Rendering, StoreEntry, parse_summary, render_summary
 from bootstrap.world import clock, disk
 
 if TYPE_CHECKING:
@@ -62,7 +60,7 @@ def read_key(box: Box) -> bytes:
     path = f"{box.state}/key"
     key = disk.read_if_there(path)
     if key is None or len(key) != 32:
-        key = secrets.token_bytes(32)
+        key = os.urandom(32)
         disk.write_durably(path, key)
     return key
 
@@ -151,7 +149,7 @@ def switch_current(box: Box, generation: Generation) -> None:
             return
     except OSError:
         pass  # absent, or not a link: the rename below settles it
-    temporary = f"{box.state}/.current.{secrets.token_hex(6)}"
+    temporary = f"{box.state}/.current.{os.urandom(6).hex()}"
     try:
         os.symlink(target, temporary)
         os.rename(temporary, box.current)
@@ -219,6 +217,8 @@ def remove_everything(box: Box) -> None:
 def _remove_tree(path: str) -> None:
     try:
         if os.path.isdir(path) and not os.path.islink(path):
+            import shutil  # noqa: PLC0415 - it imports every compressor there is
+
             shutil.rmtree(path)
         else:
             disk.remove_if_there(path)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bootstrap.box import Box
-    from bootstrap.generation import Unit
     from bootstrap.observed import Observed
+    from bootstrap.rendering import Unit
     from bootstrap.world.supervisord import Daemon, Supervisor
 
 SWEEP_GRACE_S = 10.0
@@ -27,6 +27,11 @@ class Supervision:
         self._box = box
         self._supervisor = supervisor
         self._daemon = daemon
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is a supervisor already."""
+        return self._supervisor is not None
 
     def observe(self) -> Observed:
         return supervisord.NOTHING if self._supervisor is None else self._supervisor.observe()

@@ -7,7 +7,6 @@ at once, and whoever wants to wait polls ``observe``, which also wakes the daemo
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,11 @@ from bootstrap.world import clock, disk, processes
 from bootstrap.world.rpc import Connection, Fault
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.generation import Unit
+    from bootstrap.rendering import Unit
 
 NOTHING = Observed(daemon=None)  # what is observed where no supervisor lives
 START_TIMEOUT_S = 20.0
@@ -76,6 +76,8 @@ class Daemon:
 
 def prepare(box: Box) -> Daemon:
     """Start the imports of a supervisord, beside our own work. Call ``go`` or ``cancel`` on it."""
+    import subprocess  # noqa: PLC0415 - most runs find their supervisor alive
+
     # Its environment is what every program starts from: nothing but the mark that makes our processes recognisable.
     with open(f"{box.log}/supervisord.err", "ab") as errors:
         process = subprocess.Popen(

@@ -62,10 +62,10 @@ def read_tags(
     modes = cache(modes)
     over = _parse_typed(typed)
     if tags_file is not None:
-        return _read_file_below(over, tags_file, box, modes, must_exist=True)
+        return _read_file_below(over, tags_file, box, must_exist=True)
     endpoint = metadata_endpoint(machine.environ, machine.dmi)
     if endpoint is None:
-        return _read_file_below(over, _file_of(box), box, modes, must_exist=False)
+        return _read_file_below(over, _file_of(box), box, must_exist=False)
     if not _missing(over, modes):
         return over
     patience_s = _patience(machine)
@@ -125,14 +125,13 @@ def _missing(tags: tuple[Tag, ...], modes: Callable[[], Mapping[str, Mode]]) -> 
     return missing_tags(tags, {}) or missing_tags(tags, modes())
 
 
-def _read_file_below(
-    over: tuple[Tag, ...], path: str, box: Box, modes: Callable[[], Mapping[str, Mode]], *, must_exist: bool
-) -> tuple[Tag, ...]:
+def _read_file_below(over: tuple[Tag, ...], path: str, box: Box, *, must_exist: bool) -> tuple[Tag, ...]:
+    """A file is what it is, there is nothing to wait for: whether the mode wants a service, the plan will say."""
     under = read_tags_file(path)
     if under is None and must_exist:
         raise TagError(f'cannot read tags file "{path}": no such file\n  way out: correct --tags-file, or create it')
     tags = lie_over(over, under or ())
-    if missing := _missing(tags, modes):
+    if missing := missing_tags(tags, {}):
         seen = path if under is not None else f"{path} (no such file)"
         raise TagError(*(_absent_here(key, seen, box) for key in missing))
     return tags

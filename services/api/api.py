@@ -81,7 +81,7 @@ async def read_object(request: Request) -> dict[str, object]:
             raise HTTPException(413, f"a to-do has at most {MAX_BODY} bytes")
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, "the body is not JSON") from error
     if not isinstance(value, dict):
         raise HTTPException(400, "the body is not a JSON object")
@@ -129,5 +129,5 @@ app = Starlette(
         Route("/api/todos/{todo}/done", mark_done, methods=["POST"]),
         Route("/api/todos/{todo}/remind", queue_reminder, methods=["POST"]),
     ],
-    exception_handlers={HTTPException: refuse},
+    exception_handlers={HTTPException: refuse, Exception: refuse},
 )

@@ -11,7 +11,7 @@ Row: TypeAlias = dict[str, Any]
 Connection: TypeAlias = "AsyncConnection[Row]"
 
 LIST = """
-    SELECT todos.id, title, added_by, added_at, done,
+    SELECT todos.id, title, added_by, todos.added_at, done,
            CASE WHEN reminder.id IS NULL THEN 'none' WHEN sent_at IS NULL THEN 'waiting' ELSE 'sent' END AS reminder,
            sent_by AS reminded_by
     FROM todos

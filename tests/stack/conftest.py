@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
-from stack_programs import PATIENCE_S, ROOT, Program, command, free_port, review_environment
+from stack_programs import ROOT, Program, command, free_port, migrate, review_environment
 
 
 @pytest.fixture
@@ -60,14 +59,6 @@ def database_url(start_for_all, everybodys):
     yield url
     postgres.send(signal.SIGINT)
     assert postgres.wait() == 0
-
-
-def migrate(url: str) -> str:
-    env = review_environment("api", DATABASE_URL=url)
-    folder = ROOT / "services/api"
-    return subprocess.run(
-        ["./migrate"], cwd=folder, env=env, check=True, text=True, capture_output=True, timeout=PATIENCE_S
-    ).stdout
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -23,9 +22,10 @@ AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=65534", "--clear-groups"]
 class Program:
     """A running process whose output is read line by line."""
 
+    read = threading.Condition()  # one for all, so that a test can wait for what either of two says
+
     def __init__(self, argv: list[str], directory: Path, env: dict[str, str]) -> None:
         self.lines: list[str] = []
-        self.read = threading.Condition()
         self.process = subprocess.Popen(
             argv, cwd=directory, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -40,14 +40,12 @@ class Program:
                 self.read.notify_all()
 
     def wait_for(self, pattern: str, count: int = 1) -> None:
-        with self.read:
-            if not self.read.wait_for(lambda: len(self.said(pattern)) >= count, PATIENCE_S):
-                raise AssertionError(f"{pattern!r} was not said {count} times:\n" + "\n".join(self.lines))
+        wait_for_any([self], pattern, count)
 
     def said(self, pattern: str) -> list[str]:
         return [line for line in self.lines if re.search(pattern, line)]
 
-    def send(self, number: signal.Signals) -> None:
+    def send(self, number: int) -> None:
         self.process.send_signal(number)
 
     def wait(self) -> int:
@@ -60,6 +58,14 @@ class Program:
         if self.process.poll() is None:
             self.process.kill()
         self.wait()
+
+
+def wait_for_any(programs: list[Program], pattern: str, count: int) -> None:
+    """Until the programs together have said it that often."""
+    with Program.read:
+        if not Program.read.wait_for(lambda: sum(len(each.said(pattern)) for each in programs) >= count, PATIENCE_S):
+            lines = [line for each in programs for line in each.lines]
+            raise AssertionError(f"{pattern!r} was not said {count} times:\n" + "\n".join(lines))
 
 
 def definition(service: str) -> dict:
@@ -82,3 +88,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def migrate(url: str) -> str:
+    """What the setup of api says."""
+    env = review_environment("api", DATABASE_URL=url)
+    folder = ROOT / "services/api"
+    return subprocess.run(
+        ["./migrate"], cwd=folder, env=env, check=True, text=True, capture_output=True, timeout=PATIENCE_S
+    ).stdout

@@ -125,8 +125,11 @@ def test_where_root_cannot_help_it_says_what_does(start, tmp_path):
     )
     assert program.wait() == 1
     assert program.lines == [
-        f'cannot start PostgreSQL as root: "nobody" cannot enter {ROOT}/services/db, {programs()} or {tmp_path}/postgres, '
-        "and this machine permits no mount namespace; start bootstrap as an ordinary user instead"
+        (
+            'cannot start PostgreSQL as root: "nobody" cannot enter '
+            f"{ROOT}/services/db, {programs()} or {tmp_path}/postgres, "
+            "and this machine permits no mount namespace; start bootstrap as an ordinary user instead"
+        )
     ]
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import urllib.request
-from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VARIABLES = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -49,7 +52,7 @@ class ScriptedAws:
         self.answers = list(answers)
         self.bodies: list[str] = []
 
-    def __enter__(self) -> ScriptedAws:
+    def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

@@ -1,7 +1,7 @@
 """An instance metadata service (IMDSv2) that behaves as badly as it is told to.
 
-Everything is counted in requests, never in seconds: tags appear at the n-th reading, a token dies when the test says so.
-Headers and body leave in one write: in two, delayed acknowledgements would add 40 ms to every request.
+Everything is counted in requests, never in seconds: tags appear at the n-th reading, a token dies when the test says
+so. Headers and body leave in one write: in two, delayed acknowledgements would add 40 ms to every request.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 from urllib.parse import unquote
 
 TAGS = "/latest/meta-data/tags/instance"
@@ -56,7 +57,7 @@ class MetadataServer:
         self._lock = threading.Lock()
         self._over = threading.Event()
 
-    def __enter__(self) -> MetadataServer:
+    def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _handler_of(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -92,12 +93,8 @@ class MetadataServer:
         """What was asked, in order, below ``/latest/``."""
         return [request.path.removeprefix("/latest/") for request in self.requests]
 
-    def wait_until_over(self) -> None:
-        self._over.wait()
-
-    @property
-    def is_over(self) -> bool:
-        return self._over.is_set()
+    def wait_until_over(self, timeout_s: float | None = None) -> bool:
+        return self._over.wait(timeout_s)
 
     def answer(self, request: Request) -> Answer:
         with self._lock:
@@ -163,47 +160,51 @@ def _length_of(answer: Answer) -> int:
 
 
 def _handler_of(service: MetadataServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one write
+    return type("Handler", (_Handler,), {"service": service})
 
-        def do_GET(self) -> None:
-            request = Request(
-                method=self.command,
-                path=self.path,
-                headers={key.lower(): value for key, value in self.headers.items()},
-                connection=self.client_address[1],
-            )
-            self._send(service.answer(request))
 
-        do_PUT = do_GET
+class _Handler(BaseHTTPRequestHandler):
+    service: MetadataServer
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one write
 
-        def _send(self, answer: Answer) -> None:
-            if answer.hang:
-                service.wait_until_over()
-                self.close_connection = True
-                return
-            self.send_response_only(answer.status)
-            for name, value in answer.headers:
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(_length_of(answer)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-            if answer.drip:
-                self._drip()
-            if answer.cut_short:
-                self.close_connection = True
+    def do_GET(self) -> None:
+        request = Request(
+            method=self.command,
+            path=self.path,
+            headers={key.lower(): value for key, value in self.headers.items()},
+            connection=self.client_address[1],
+        )
+        self._send(self.service.answer(request))
 
-        def _drip(self) -> None:
-            try:
-                while not service.is_over:
-                    self.wfile.write(b".")
-                    self.wfile.flush()
-                    threading.Event().wait(0.01)
-            except OSError:
-                self.close_connection = True
+    def do_PUT(self) -> None:
+        self.do_GET()
 
-        def log_message(self, *_: object) -> None:
+    def _send(self, answer: Answer) -> None:
+        if answer.hang:
+            self.service.wait_until_over()
+            self.close_connection = True
+            return
+        self.send_response_only(answer.status)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(_length_of(answer)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+        if answer.drip:
+            self._drip()
+        if answer.cut_short:
+            self.close_connection = True
+
+    def _drip(self) -> None:
+        """One byte a hundredth of a second, until the client has had enough or the test is over."""
+        self.close_connection = True
+        try:
+            while not self.service.wait_until_over(0.01):
+                self.wfile.write(b".")
+                self.wfile.flush()
+        except OSError:
             pass
 
-    return Handler
+    def log_message(self, *_: object) -> None:
+        pass

@@ -153,7 +153,8 @@ def test_a_denied_call_says_what_to_grant_and_is_not_repeated(scripted):
     with pytest.raises(aws.DeniedError) as error:
         aws.read_instance_tags("i-1", REGION)
     assert str(error.value) == (
-        f"{FAILURE}: access denied (UnauthorizedOperation)\n  way out: grant ec2:DescribeTags to the role of this machine"
+        f"{FAILURE}: access denied (UnauthorizedOperation)\n"
+        "  way out: grant ec2:DescribeTags to the role of this machine"
     )
     assert len(server.bodies) == 1
 

@@ -18,6 +18,8 @@ from supervisor.states import ProcessStates, SupervisorStates
         (supervisord.Supervisor, "add_process_group", ["self", "config"]),
         (supervisord.Supervisor, "remove_process_group", ["self", "name"]),
         (options.ServerOptions, "waitpid", ["self"]),
+        (options.ServerOptions, "fork", ["self"]),
+        (process.Subprocess, "get_execv_args", ["self"]),
         (options.ServerOptions, "get_socket_map", ["self"]),
         (options.ServerOptions, "process_groups_from_parser", ["self", "parser"]),
         (process.Subprocess, "change_state", ["self", "new_state", "expected"]),
@@ -38,6 +40,13 @@ def test_what_is_read_or_set_on_a_process_is_an_attribute_of_it(name):
 def test_the_main_loop_polls_then_moves_then_reaps_then_handles_one_signal():
     source = inspect.getsource(supervisord.Supervisor.runforever)
     order = ["ordered_stop_groups_phase_1", "poller.poll(", "transition()", "self.reap()", "self.handle_signal()", "phase_2"]
+    places = [source.index(word) for word in order]
+    assert places == sorted(places)
+
+
+def test_a_spawn_asks_for_arguments_then_makes_pipes_then_forks_and_goes_on_as_parent():
+    source = inspect.getsource(process.Subprocess.spawn)
+    order = ["self.get_execv_args()", "self.dispatchers, self.pipes =", "options.fork()", "_spawn_as_parent(pid)"]
     places = [source.index(word) for word in order]
     assert places == sorted(places)
 

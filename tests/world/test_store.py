@@ -8,9 +8,9 @@ import stat
 import pytest
 
 from bootstrap.box import Box
-from bootstrap.definition import Http
+from bootstrap.definition import Http, render_probe
 from bootstrap.errors import Unavailable
-from bootstrap.generation import Generation, Rendering, StoreEntry
+from bootstrap.rendering import Generation, Rendering, StoreEntry
 from bootstrap.world import disk, store
 from test_reconcile import unit
 
@@ -118,6 +118,6 @@ def test_a_disk_that_is_full_leaves_no_half_entry(box, monkeypatch):
 def test_every_kind_of_probe_survives_the_summary(box):
     from dataclasses import replace
 
-    generation = Generation(id="g", mode="m", service="s", units=(replace(unit(), ready=Http(path="/x", timeout_s=3.0)),))
+    generation = Generation(id="g", mode="m", service="s", units=(replace(unit(), ready=render_probe(Http(path="/x", timeout_s=3.0))),))
     store.write_generation(box, Rendering(generation=generation, entries=(StoreEntry(name="api-web-new", files={}),)))
     assert store.read_generation(box, "g") == generation

@@ -113,8 +113,10 @@ def test_typed_tags_that_are_no_pairs_or_contradict_are_refused_together(box, tm
     assert error.value.problems == (
         'cannot use --tag "mode": should be KEY=VALUE, like mode=review',
         'cannot use --tag "=x": should be KEY=VALUE, like mode=review',
-        'cannot use tag "bootstrap:mode": it is set twice, to "review" (from --tag) and to "staging" (from --tag); '
-        "keep one of them",
+        (
+            'cannot use tag "bootstrap:mode": it is set twice, to "review" (from --tag) and to "staging" (from --tag); '
+            "keep one of them"
+        ),
     )
 
 
@@ -182,8 +184,10 @@ def test_every_bad_line_of_a_tags_file_is_named(box, tmp_path):
         f'cannot read tags file line {path}:2: "PATH" should begin with BOOTSTRAP_',
         f'cannot read tags file line {path}:3: should be like BOOTSTRAP_MODE=review, not "BOOTSTRAP_HOLD"',
         f'cannot read tags file line {path}:4: should be like BOOTSTRAP_MODE=review, not "BOOTSTRAP_DNS=\'open"',
-        f'cannot use tag "bootstrap:mode": it is set twice, to "review" (from {path}:6) and to "staging" '
-        f"(from {path}:7); keep one of them",
+        (
+            f'cannot use tag "bootstrap:mode": it is set twice, to "review" (from {path}:6) and to "staging" '
+            f"(from {path}:7); keep one of them"
+        ),
     )
 
 
@@ -218,7 +222,8 @@ def test_a_bootstrap_env_that_is_no_dotenv_file_is_an_error(box, tmp_path, make,
     with pytest.raises(TagError) as error:
         read_tags(box, ("mode=review",), None, modes, laptop(tmp_path))
     assert str(error.value) == (
-        f'cannot read tags file "{tmp_path}/bootstrap.env": {cause}\n  way out: make it lines like BOOTSTRAP_MODE=review'
+        f'cannot read tags file "{tmp_path}/bootstrap.env": {cause}\n'
+        "  way out: make it lines like BOOTSTRAP_MODE=review"
     )
 
 

@@ -1,0 +1,53 @@
+"""The text of a ``.env`` in a layer → its variables, as python-dotenv reads it, without interpolation.
+
+What python-dotenv would pass over with a warning is an error with its line. No line is told back: it may hold a secret.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from bootstrap.problem import FlawedError, Problem, decode_text
+from bootstrap.variable import KEY, is_reserved, is_too_long
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+
+
+def parse_dotenv(content: bytes) -> dict[str, str]:
+    """Key → value, the last line with a key wins; raises FlawedError with all problems."""
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - slow to import
+
+    values: dict[str, str] = {}
+    problems: list[Problem] = []
+    for binding in parse_stream(StringIO(decode_text(content), newline=None)):
+        text = _find_fault(binding)
+        if text is not None:
+            problems.append(Problem(line=_line_of(binding), text=text))
+        elif binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
+    if problems:
+        raise FlawedError(*problems)
+    return values
+
+
+def _find_fault(binding: Binding) -> str | None:
+    if binding.error:
+        return "should be like KEY=value"
+    key, value = binding.key, binding.value
+    if key is None:
+        return None  # a comment or an empty line
+    if value is None:
+        return "should be like KEY=value, not without a ="
+    if not KEY.fullmatch(key):
+        return "what stands before = is no name for a variable; use letters, digits and _, no digit first"
+    if is_reserved(key):
+        return f"{key} is set by bootstrap alone; give the variable another name"
+    return f"{key} is longer than any program's environment can hold" if is_too_long(key, value) else None
+
+
+def _line_of(binding: Binding) -> int:
+    """The line that the text stands on; the parser counts from the empty lines before it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")

@@ -1,0 +1,44 @@
+"""``config/layers.yaml`` → the directories that environments are layered from, lowest first.
+
+A directory is relative to ``config/``; ``{mode}``, ``{service}`` and ``{process}`` stand for what a program is. It
+cannot lead out of ``config/``, nor to a hidden directory.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bootstrap.problem import FlawedError, Problem, decode_text
+from bootstrap.schema import Keys, list_of, read_fields, scalar
+from bootstrap.spelling import or_list, quoted
+from bootstrap.strict_yaml import Scalar, parse_yaml
+
+PLACEHOLDERS = ("{mode}", "{process}", "{service}")
+_PLACEHOLDER = re.compile(r"{[^{}/]*}")
+_PART = re.compile(r"(?:[A-Za-z0-9_-]|{[a-z]+})(?:[A-Za-z0-9_.-]|{[a-z]+})*")
+
+
+def parse_order(content: bytes) -> tuple[str, ...]:
+    """The value of its one key, ``layers``; raises FlawedError with all problems."""
+    node = parse_yaml(decode_text(content)) or Scalar("", 1)
+    values, problems = read_fields(node, _KEYS, "layers")
+    if not problems and not values["layers"]:
+        problems.append(Problem(line=node.line, path=("layers",), text="should list at least one directory"))
+    if problems:
+        raise FlawedError(*problems)
+    order: tuple[str, ...] = values["layers"]
+    return order
+
+
+def _parse_directory(text: str) -> str:
+    for placeholder in _PLACEHOLDER.findall(text):
+        if placeholder not in PLACEHOLDERS:
+            raise ValueError(
+                f"{quoted(placeholder)} stands for nothing{or_list(placeholder, PLACEHOLDERS, 'placeholders')}"
+            )
+    if not all(_PART.fullmatch(part) for part in text.split("/")):
+        raise ValueError(f"should be a directory below config/ such as modes/{{mode}}, not {quoted(text)}")
+    return text
+
+
+_KEYS: Keys = {"layers": ("layers", list_of(scalar("a directory below config/", _parse_directory)))}

@@ -1,0 +1,38 @@
+"""Which processes of this box are known to have become ready.
+
+A record names the pid and the moment of its start, so that what is known of a process that has gone says nothing about
+the one that took its place.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.world import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bootstrap.box import Box
+    from bootstrap.observed import ObservedProgram
+
+
+class ReadyRecord:
+    """Which processes of this box are known to have become ready."""
+
+    def __init__(self, box: Box) -> None:
+        self._path = f"{box.run}/ready.json"
+        self._entries: dict[str, list[Any]] = {}
+        try:
+            self._entries = json.loads(disk.read_if_there(self._path) or b"{}")
+        except ValueError:
+            return  # damaged: everything is probed again
+
+    def knows(self, program: ObservedProgram) -> bool:
+        return self._entries.get(program.name) == [program.pid, program.started_at]
+
+    def add(self, programs: Sequence[ObservedProgram]) -> None:
+        """Record these, durably enough for a run directory."""
+        self._entries |= {program.name: [program.pid, program.started_at] for program in programs}
+        disk.write_durably(self._path, json.dumps(self._entries).encode())
