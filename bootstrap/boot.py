@@ -42,6 +42,7 @@ class Request:
     tags_file: str | None = None
     last_identity: bool = False
     refresh_secrets: bool = False
+    dry: bool = False  # nothing may be written
     lock_wait_s: float = 3600.0
     timeout_s: float = 120.0
 
@@ -101,7 +102,9 @@ def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rende
 
     wanted = _resolve(box, tags)
     users, environments = _layer(box, wanted, request, say)
-    return render_generation(wanted, environments, users, me=os.geteuid(), store=box.store, key=store.read_key(box))
+    return render_generation(
+        wanted, environments, users, me=os.geteuid(), store=box.store, key=store.read_key(box, keep=not request.dry)
+    )
 
 
 def render_oneoff(box: Box, request: Request, service: str, say: Say) -> tuple[Launch, Environment]:
@@ -137,7 +140,7 @@ def _layer(
     users = accounts.read_accounts(wanted, say)
     layering = layers.read_layering(box, wanted)
     needed = needed_references(wanted, layering)
-    secrets = references.read_values(box, needed, refresh=request.refresh_secrets)
+    secrets = references.read_values(box, needed, refresh=request.refresh_secrets, keep=not request.dry)
     return users, layer_environments(wanted, layering, users, secrets, box)
 
 

@@ -38,8 +38,8 @@ def render_generation(
 ) -> Rendering:
     """Render every program of the plan.
 
-    ``environments`` and ``accounts`` are by program name; ``me`` is the uid that bootstrap runs as; ``store`` is the directory that the entries will stand in,
-    ``key`` the box's secret for digests.
+    ``environments`` and ``accounts`` are by program name; ``me`` is the uid that bootstrap runs as, ``store`` the
+    directory that the entries will stand in, ``key`` the box's secret for digests.
 
     Raises DefinitionError for variables that no shell can carry.
     """

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from bootstrap.problem import Problem
+from bootstrap.problem import FlawedError, Problem
+from bootstrap.schema import MOST
 from bootstrap.spelling import quoted
 from bootstrap.strict_yaml import List, Map, Node, Scalar
 
@@ -24,7 +25,10 @@ def parse_procfile(text: str, port: int) -> tuple[Map, list[Problem]]:
     processes: list[tuple[Node, Node]] = []
     setup: list[Node] = []
     problems = []
-    for number, line in _meaningful_lines(text):
+    written = _meaningful_lines(text)
+    if len(written) > MOST:
+        raise FlawedError(Problem(line=1, text=f"should hold {MOST} entries at most, not {len(written)}"))
+    for number, line in written:
         match = _LINE.fullmatch(line)
         if match is None:
             problems.append(Problem(line=number, text=f'should be "name: command", not {quoted(line)}'))

@@ -15,6 +15,7 @@ from bootstrap.spelling import nearest, or_list, quoted
 from bootstrap.strict_yaml import Forbidden, List, Map, Node, Scalar
 
 T = TypeVar("T")
+MOST = 1000
 Reader: TypeAlias = Callable[[Node], T]
 Keys: TypeAlias = Mapping[str, tuple[str, Reader[Any]]]  # key in the file → (field of the value, reader)
 
@@ -42,6 +43,7 @@ def list_of(read_item: Reader[T]) -> Reader[tuple[T, ...]]:
     def read(node: Node) -> tuple[T, ...]:
         if not isinstance(node, List):
             raise mismatch(node, "a list")
+        _refuse_many(node, len(node.items))
         values: list[T] = []
         problems: list[Problem] = []
         for index, item in enumerate(node.items):
@@ -130,10 +132,17 @@ def mismatch(node: Node, expected: str) -> FlawedError:
     return FlawedError(Problem(line=node.line, text=f"should be {expected}, not {found}"))
 
 
+def _refuse_many(node: Node, count: int) -> None:
+    """A file that passes this has few enough mistakes to look for the nearest word to each."""
+    if count > MOST:
+        raise FlawedError(Problem(line=node.line, text=f"should hold {MOST} entries at most, not {count}"))
+
+
 def _sound_entries(node: Node, problems: list[Problem]) -> Iterator[tuple[Scalar, Node]]:
     """The entries whose key is a text that did not stand there before."""
     if not isinstance(node, Map):
         raise mismatch(node, "a mapping")
+    _refuse_many(node, len(node.entries))
     lines: dict[str, int] = {}
     for key, child in node.entries:
         if not isinstance(key, Scalar):

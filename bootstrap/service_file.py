@@ -1,8 +1,8 @@
 """A service's file, as nodes → Service: one table for each mapping that a definition may hold.
 
 A check's `timeout` is for a single try: 5 s, or `every` where that is shorter. A probe's `timeout` is for getting ready
-at all: 30 s, or twice what `alive` asks for. `runtime.path` and stop scripts are relative to the working directory;
-they may climb out of that, but never out of the service's folder.
+at all: 30 s, or twice what `alive` asks for. `runtime.path` and stop scripts are relative to the working directory. A
+stop script may climb out of that, but never out of the service's folder; a search path may, as an absolute one would.
 """
 
 from __future__ import annotations
@@ -202,7 +202,6 @@ def _escapes(directory: str, node: Node) -> Iterator[Problem]:
         directory = "."
     for base, pattern in (
         (".", ("directory",)),
-        (directory, ("runtime", "path", "*")),
         (directory, ("processes", "*", "stop", "script")),
     ):
         for path, found in nodes_at(node, *pattern):

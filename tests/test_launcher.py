@@ -114,7 +114,9 @@ def test_directory_umask_and_limits_are_as_defined(tmp_path):
     where = tmp_path / "it's a place"
     where.mkdir()
     limits = Limits(nofile=333, memory=512 * 1024 * 1024, processes=4000)
-    run = write(tmp_path, {}, command="pwd; umask; ulimit -n; ulimit -v; ulimit -c; ulimit -p", limits=limits, where=where)
+    run = write(
+        tmp_path, {}, command="pwd; umask; ulimit -n; ulimit -v; ulimit -c; ulimit -p", limits=limits, where=where
+    )
     done = subprocess.run([run], env={"BOOTSTRAP_MARK": "m:/s"}, capture_output=True, check=True, text=True)
     assert done.stdout.splitlines() == [str(where), "0022", "333", str(512 * 1024), "0", "4000"]
 

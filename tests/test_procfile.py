@@ -77,6 +77,7 @@ GRAMMAR = "use lower-case letters, digits and hyphens, 63 at most, no hyphen fir
         (b"web: a\nrelease:\n", [f"{FILE}:2: release: should be a line of sh, not nothing"]),
         (b"web: a\nmy_job: b\n", [f'{FILE}:2: my_job: "my_job" is no name; {GRAMMAR}']),
         (b"Web: a\n", [f'{FILE}:1: Web: "Web" is no name; {GRAMMAR}']),
+        (b"a\n" * 1001, [f"{FILE}:1: should hold 1000 entries at most, not 1001"]),
         (b"web: a\nb: \xff\n", [f"{FILE}:2: is not valid UTF-8"]),
         (b"web: a\nb: \0\n", [f"{FILE}:2: holds a NUL character"]),
         (

@@ -29,7 +29,7 @@ _RUN, _ENV = 8, 9  # descriptors: the texts are in memory only and gone with the
 @tag_options
 def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
     """Run COMMAND (a shell, if none is given) as SERVICE would run it; the exit code is the command's own."""
-    request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity)
+    request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity, dry=True)
     launch, environment = boot.render_oneoff(settings.box, request, service, lambda _, text: click.echo(text, err=True))
     texts = {
         _RUN: render_run(launch, f"/proc/self/fd/{_ENV}", spare=(_RUN, _ENV)),

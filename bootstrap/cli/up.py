@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -82,7 +83,7 @@ def plan(settings: Settings, *, as_json: bool) -> int:
 
 def _plan(settings: Settings, request: Request, *, as_json: bool) -> int:
     voice = Voice(settings, as_json=as_json)
-    outcome = boot.plan(settings.box, request, voice.event)
+    outcome = boot.plan(settings.box, replace(request, dry=True), voice.event)
     if as_json:
         print_json(_document(outcome))
         return 0

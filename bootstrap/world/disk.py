@@ -1,8 +1,8 @@
 """Files of ours: one routine that writes durably, one that reads what may be absent.
 
 ``write_durably`` leaves the old content or the new, whole, whatever is killed or unplugged in between: a new file of
-its own beside the old one, written in full, flushed, renamed, and the directory flushed. A file is never wider open than
-it will be in the end. After a failed flush nothing is retried: the new file is dropped and the error is told.
+its own beside the old one, written in full, flushed, renamed, and the directory flushed. A file is never wider open
+than it will be in the end. After a failed flush nothing is retried: the new file is dropped and the error is told.
 """
 
 from __future__ import annotations

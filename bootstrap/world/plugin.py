@@ -9,11 +9,10 @@
 - *observe*, *update*: one small answer about everything; new sections without reading all the others again.
 
 Internals of supervisor 4.3 that this file touches, pinned by ``tests/world/test_plugin_internals.py``:
-``Supervisor.options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, add_process_group,
-remove_process_group`` · ``ServerOptions.waitpid, poller.poll, get_socket_map, process_groups_from_parser,
-process_group_configs, mood`` · ``ServerOptions.fork`` · ``Subprocess.get_execv_args, pipes, backoff, delay, laststart, state, pid, config, group,
-change_state`` ·
-``events.subscribe`` · ``options.UnhosedConfigParser``. Nothing here may raise into the main loop.
+``Supervisor``: options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, add_process_group,
+remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map, mood,
+process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, pipes, backoff, delay, state, pid,
+config, group, change_state · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
 """
 
 from __future__ import annotations

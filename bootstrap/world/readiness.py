@@ -64,7 +64,7 @@ class Wait:
                 if unit.name in verdicts:
                     continue
                 program = observed.get(unit.name)
-                verdict = self._judge(unit, program, probers[unit.name], waited_s)
+                verdict = self._judge(program, probers[unit.name], waited_s)
                 if isinstance(verdict, Ready) and program is not None:
                     verdicts[unit.name] = None
                     became_ready.append(program)
@@ -83,7 +83,7 @@ class Wait:
             self._record.add(became_ready)
         return verdicts
 
-    def _judge(self, unit: Unit, program: ObservedProgram | None, prober: Prober, waited_s: float) -> Any:
+    def _judge(self, program: ObservedProgram | None, prober: Prober, waited_s: float) -> Any:
         if program is None:
             return Failed(reason="the supervisor does not know it any more")
         seen = SinceStart(

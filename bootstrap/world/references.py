@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from bootstrap.variable import Reference
 
 
-def read_values(box: Box, wanted: Mapping[Reference, tuple[str, ...]], *, refresh: bool) -> Mapping[Reference, str]:
+def read_values(
+    box: Box, wanted: Mapping[Reference, tuple[str, ...]], *, refresh: bool, keep: bool
+) -> Mapping[Reference, str]:
     """The value of every reference; ``wanted`` maps them to the files that they stand in, for errors to name.
 
-    Raises Unavailable without access to their stores, DefinitionError for references that lead to nothing.
+    A dry run does not ``keep`` what it resolves. Raises Unavailable without access to the stores, DefinitionError for
+    references that lead to nothing.
     """
     if not wanted:
         return {}
@@ -37,7 +40,8 @@ def read_values(box: Box, wanted: Mapping[Reference, tuple[str, ...]], *, refres
             files = sorted({file for reference in missing for file in wanted[reference]})
             raise DefinitionError(*error.problems, f"  where: {', '.join(files)}") from error
         pins |= {_name(reference): [secret.value, secret.version] for reference, secret in found.items()}
-        _write_pins(box, pins)
+        if keep:
+            _write_pins(box, pins)
     return {reference: pins[_name(reference)][0] for reference in wanted}
 
 

@@ -55,13 +55,14 @@ def forget_earlier_boot(box: Box) -> None:
     disk.write_new(marker, now, 0o600, flush=False)
 
 
-def read_key(box: Box) -> bytes:
-    """The box's secret for digests, made on first use."""
+def read_key(box: Box, *, keep: bool = True) -> bytes:
+    """The box's secret for digests, made on first use; a dry run does not ``keep`` what it makes."""
     path = f"{box.state}/key"
     key = disk.read_if_there(path)
     if key is None or len(key) != 32:
         key = os.urandom(32)
-        disk.write_durably(path, key)
+        if keep:
+            disk.write_durably(path, key)
     return key
 
 

@@ -104,7 +104,7 @@ def test_more_starts_than_the_window_allows_is_failed_and_up_starts_it_again(san
 def test_a_bare_sigterm_to_supervisord_stops_each_wave_in_parallel(sandbox):
     folder = sandbox.root / "order"
     folder.mkdir()
-    command = f"trap \"sleep 0.2; echo $BOOTSTRAP_SERVICE >> {folder}/order; exit 0\" TERM; while :; do sleep 0.01; done"
+    command = f'trap "sleep 0.2; echo $BOOTSTRAP_SERVICE >> {folder}/order; exit 0" TERM; while :; do sleep 0.01; done'
     for name in ("a", "b", "c"):
         sandbox.sleeper(name, command=command)
     sandbox.sleeper("front", extra="needs: [a, b, c]", command=command)

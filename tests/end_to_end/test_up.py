@@ -69,7 +69,9 @@ def test_a_changed_variable_restarts_exactly_the_programs_that_use_it_and_says_w
     planned = sandbox.run("plan", "--json")
     assert sandbox.pids() == before, "a plan changes nothing"
     done = sandbox.run("up", "--json")
-    why = ["LOG_LEVEL has changed (config/services/api/review/LOG_LEVEL, before in config/services/api/common/LOG_LEVEL)"]
+    why = [
+        "LOG_LEVEL has changed (config/services/api/review/LOG_LEVEL, before in config/services/api/common/LOG_LEVEL)"
+    ]
     assert actions(planned) == actions(done) == {"api-web": "replace", "web-web": "keep"}
     assert reasons(planned, "api-web") == reasons(done, "api-web") == why
     after = sandbox.pids()

@@ -39,7 +39,14 @@ def test_what_is_read_or_set_on_a_process_is_an_attribute_of_it(name):
 
 def test_the_main_loop_polls_then_moves_then_reaps_then_handles_one_signal():
     source = inspect.getsource(supervisord.Supervisor.runforever)
-    order = ["ordered_stop_groups_phase_1", "poller.poll(", "transition()", "self.reap()", "self.handle_signal()", "phase_2"]
+    order = [
+        "ordered_stop_groups_phase_1",
+        "poller.poll(",
+        "transition()",
+        "self.reap()",
+        "self.handle_signal()",
+        "phase_2",
+    ]
     places = [source.index(word) for word in order]
     assert places == sorted(places)
 

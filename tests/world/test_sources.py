@@ -141,13 +141,10 @@ def test_all_that_cannot_be_read_is_told_at_once(root):
     write(root, "good/service.yaml")
     os.mkfifo(root / "services" / "modes.yaml")
     (root / "services" / "link").symlink_to("good")
-    assert [problem.partition("\n")[0] for problem in refused(root)] == [
-        (
-            'cannot read service "Bad": a service\'s folder is named with lower-case letters, digits and hyphens, 63 at '
-            "most, no hyphen first"
-        ),
-        'cannot read definition "services/link": it is a link',
-        'cannot read definition "services/modes.yaml": it is no regular file',
+    assert [problem.partition(": ")[0] for problem in refused(root)] == [
+        'cannot read service "Bad"',
+        'cannot read definition "services/link"',
+        'cannot read definition "services/modes.yaml"',
     ]
 
 

@@ -49,7 +49,9 @@ def test_nothing_is_in_force_before_the_switch(box):
     assert store.read_current(box) == rendering().generation
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"id": 1}', b'{"id":"g1","mode":"m","service":null,"units":[{}]}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"id": 1}', b'{"id":"g1","mode":"m","service":null,"units":[{}]}']
+)
 def test_a_damaged_generation_is_no_generation(box, damage):
     store.write_generation(box, rendering())
     disk.write_durably(f"{box.generations}/g1/generation.json", damage)
@@ -118,6 +120,8 @@ def test_a_disk_that_is_full_leaves_no_half_entry(box, monkeypatch):
 def test_every_kind_of_probe_survives_the_summary(box):
     from dataclasses import replace
 
-    generation = Generation(id="g", mode="m", service="s", units=(replace(unit(), ready=render_probe(Http(path="/x", timeout_s=3.0))),))
+    generation = Generation(
+        id="g", mode="m", service="s", units=(replace(unit(), ready=render_probe(Http(path="/x", timeout_s=3.0))),)
+    )
     store.write_generation(box, Rendering(generation=generation, entries=(StoreEntry(name="api-web-new", files={}),)))
     assert store.read_generation(box, "g") == generation

@@ -129,10 +129,11 @@ def test_typed_tags_that_suffice_ask_nobody(box, tmp_path, server):
     assert server.requests == []
 
 
-def test_modes_are_read_only_when_a_service_may_be_missing(box, tmp_path):
-    read_tags(box, ("mode=review", "service=api"), None, no_modes, laptop(tmp_path))
+def test_modes_are_read_only_on_an_instance_whose_tags_name_no_service(box, tmp_path, server):
+    read_tags(box, ("mode=review", "service=api"), None, no_modes, instance(server, tmp_path))
+    read_tags(box, ("mode=review",), None, no_modes, laptop(tmp_path))
     with pytest.raises(AssertionError, match="modes are not needed"):
-        read_tags(box, ("mode=review",), None, no_modes, laptop(tmp_path))
+        read_tags(box, ("mode=review",), None, no_modes, instance(server, tmp_path))
 
 
 # files
@@ -240,16 +241,11 @@ def test_a_missing_mode_off_ec2_is_an_error_at_once_that_tells_three_ways(box, t
     assert machine.clock.slept == []
 
 
-def test_a_missing_service_off_ec2_is_an_error_at_once(box, tmp_path):
-    path = write(tmp_path / "bootstrap.env", "BOOTSTRAP_MODE=production\n")
-    with pytest.raises(TagError) as error:
-        read_tags(box, (), None, modes, laptop(tmp_path))
-    assert str(error.value) == (
-        'cannot read tag "bootstrap:service": it is not set\n'
-        f"  looked in --tag and {path}\n"
-        "  way out: --tag service=NAME, or --tags-file FILE with BOOTSTRAP_SERVICE=NAME, "
-        f"or that line in {tmp_path}/bootstrap.env"
-    )
+def test_a_missing_service_off_ec2_is_left_to_the_plan_since_nothing_could_be_waited_for(box, tmp_path):
+    write(tmp_path / "bootstrap.env", "BOOTSTRAP_MODE=production\n")
+    machine = laptop(tmp_path)
+    assert [tag.key for tag in read_tags(box, (), None, no_modes, machine)] == ["bootstrap:mode"]
+    assert machine.clock.slept == []
 
 
 # instances
