@@ -2,13 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MODE ?= review
 
 .DEFAULT_GOAL := help
 .PHONY: help up down test test-long lint format bench clean
 
 help:
-	@echo "make up        run the reference stack on this machine (MODE=review)"
+	@echo "make up        run the reference stack on this machine"
 	@echo "make down      stop it"
 	@echo "make test      run all tests"
 	@echo "make test-long the same, with many more generated cases"
@@ -17,7 +16,7 @@ help:
 	@echo "make clean     remove the virtual environment and caches"
 
 up: $(VENV)/stack
-	@$(BIN)/bootstrap --tag mode=$(MODE) up
+	@$(BIN)/bootstrap up
 	@echo "open http://127.0.0.1:8080/"
 
 down: $(VENV)/stack

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from measure import run, spawn
-
-from services import VARIABLE, Services
+from workload import VARIABLE, Services
 
 Argv: TypeAlias = list[str]
 
@@ -135,8 +134,8 @@ class Supervisord:
         return self._control("restart", service)  # `update` does not see what chpst reads: one has to know the name
 
     def stop(self) -> None:
-        run(self._control("stop", "all"), self._output)
-        os.kill(self._pid, signal.SIGTERM)
+        run(self._control("stop", "all"), self._output)  # all together, which SIGTERM and `shutdown` do not do
+        run(self._control("shutdown"), self._output)
 
     def configuration(self) -> Path:
         return self._services.directory / "supervisord.conf"
@@ -259,6 +258,11 @@ class Runsvdir:
 
     def _folder(self, name: str) -> Path:
         return self._services.directory / "sv" / name
+
+
+def missing_commands() -> list[Path]:
+    """Which console scripts are not beside the interpreter that runs this."""
+    return [_BIN / name for name in ("bootstrap", "supervisord", "supervisorctl") if not (_BIN / name).exists()]
 
 
 def missing_tools() -> list[str]:

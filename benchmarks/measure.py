@@ -14,8 +14,11 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 TIMEOUT_S = 300.0
 _OWN_DESCRIPTORS = 8192  # a pidfd for each process that is waited for
@@ -57,7 +60,9 @@ def run(argv: list[str], output: Path, variables: Mapping[str, str] | None = Non
     """Run a command to its end; the answer is when that was."""
     pid = spawn(argv, output, variables)
     while True:
-        ended, status = os.waitpid(-1, 0)  # orphans are reaped on the way, as init would: somebody may wait for their end
+        ended, status = os.waitpid(
+            -1, 0
+        )  # orphans are reaped on the way, as init would: somebody may wait for their end
         if ended == pid:
             break
     returned_ns = now_ns()
@@ -67,8 +72,8 @@ def run(argv: list[str], output: Path, variables: Mapping[str, str] | None = Non
     return returned_ns
 
 
-def descendants() -> set[int]:
-    """Every process below this one that is not just waiting to be reaped."""
+def descendants() -> dict[int, int]:
+    """Every process below this one, with its parent; those that only wait to be reaped are reaped or left out."""
     _reap()
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
@@ -80,11 +85,12 @@ def descendants() -> set[int]:
             state, parent = stat.rpartition(b") ")[2].split()[:2]
             if state not in {b"Z", b"X"}:
                 children.setdefault(int(parent), []).append(int(name))
-    found: set[int] = set()
+    found: dict[int, int] = {}
     new = [os.getpid()]
     while new:
-        new = [child for parent in new for child in children.get(parent, [])]
-        found.update(new)
+        below = {child: parent for parent in new for child in children.get(parent, [])}
+        found |= below
+        new = list(below)
     return found
 
 
@@ -117,14 +123,14 @@ class Ends:
             poll.register(descriptor, select.POLLIN)
         deadline = time.monotonic() + TIMEOUT_S
         while self._pids:
-            ended = poll.poll(1000)
-            for descriptor, _ in ended:
+            for descriptor, _ in poll.poll(1000):
                 poll.unregister(descriptor)
                 os.close(descriptor)
                 del self._pids[descriptor]
-            _reap()
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"cannot stop process {sorted(self._pids.values())}: alive after {TIMEOUT_S:.0f} s")
+                raise BenchmarkError(
+                    f"cannot stop process {sorted(self._pids.values())}: alive after {TIMEOUT_S:.0f} s"
+                )
         return now_ns()
 
 

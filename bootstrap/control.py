@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import TagError, Unavailable
+from bootstrap.errors import Unavailable
+from bootstrap.patterns import select_programs
 from bootstrap.reconcile import Action, Replace, Start
-from bootstrap.spelling import did_you_mean
 from bootstrap.world import clock, lock, processes, store, supervision, supervisord
 from bootstrap.world.apply import Apply, Outcome, waves_of
 from bootstrap.world.stopping import Stopper
@@ -85,25 +84,6 @@ def down(box: Box, say: Say) -> tuple[str, ...]:
         processes.sweep(box, None, grace_s=supervision.SWEEP_GRACE_S, say=lambda text: say("", text))
         store.remove_everything(box)
     return stopped
-
-
-def select_programs(patterns: tuple[str, ...], known: dict[str, str]) -> list[str]:
-    """Names, services and globs → program names; ``known`` maps programs to services. Nothing asked for is everything.
-
-    Raises TagError naming what matches nothing, with the nearest name.
-    """
-    if not patterns:
-        return sorted(known)
-    chosen, problems = set(), []
-    for pattern in patterns:
-        found = {name for name, service in known.items() if pattern in {name, service} or fnmatchcase(name, pattern)}
-        if not found:
-            words = {*known, *known.values()}
-            problems.append(f'cannot find program "{pattern}": nothing of that name here{did_you_mean(pattern, words)}')
-        chosen |= found
-    if problems:
-        raise TagError(*problems)
-    return sorted(chosen)
 
 
 def _act(

@@ -5,6 +5,7 @@ What python-dotenv would pass over with a warning is an error with its line. No 
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from bootstrap.variable import KEY, is_reserved, is_too_long
 if TYPE_CHECKING:
     from dotenv.parser import Binding
 
+_BLANKS = re.compile(r"[^\S\r\n]{200}")  # python-dotenv's time grows with the square of such a run
+
 
 def parse_dotenv(content: bytes) -> dict[str, str]:
     """Key → value, the last line with a key wins; raises FlawedError with all problems."""
@@ -21,10 +24,14 @@ def parse_dotenv(content: bytes) -> dict[str, str]:
 
     values: dict[str, str] = {}
     problems: list[Problem] = []
-    for binding in parse_stream(StringIO(decode_text(content), newline=None)):
-        text = _find_fault(binding)
-        if text is not None:
-            problems.append(Problem(line=_line_of(binding), text=text))
+    text = decode_text(content)
+    if blanks := _BLANKS.search(text):
+        line = text.count("\n", 0, blanks.start()) + 1
+        raise FlawedError(Problem(line=line, text="holds 200 blanks in a row; keep it shorter"))
+    for binding in parse_stream(StringIO(text, newline=None)):
+        fault = _find_fault(binding)
+        if fault is not None:
+            problems.append(Problem(line=_line_of(binding), text=fault))
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
     if problems:

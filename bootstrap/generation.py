@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.command import complete_command, leaves_a_shell
 from bootstrap.definition import render_probe
 from bootstrap.errors import DefinitionError
-from bootstrap.launcher import Credentials, Launch, render_env, render_run, shell_names
+from bootstrap.launcher import Credentials, Launch, quote, render_env, render_run, shell_names
 from bootstrap.rendering import Generation, Rendering, StoreEntry, Unit, render_summary
 
 if TYPE_CHECKING:
@@ -115,11 +115,7 @@ def working_directory(program: Program) -> str:
 
 def _render_stop_script(script: str, entry: str) -> bytes:
     """runsv runs ``control/t`` before it sends TERM; so do we. It has the program's environment, user and directory."""
-    return f"#!/bin/sh\nexec {_sh(entry)}/run /bin/sh -c {_sh(script)}\n".encode(errors="surrogateescape")
-
-
-def _sh(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
+    return f"#!/bin/sh\nexec /bin/sh {quote(entry)}/run /bin/sh -c {quote(script)}\n".encode(errors="surrogateescape")
 
 
 def _facts(program: Program, launch: Launch, environment: Environment, key: bytes) -> dict[str, Any]:

@@ -32,6 +32,7 @@ SUPERVISOR_NAMES = (
     "SUPERVISOR_GROUP_NAME",
 )
 MARK = "BOOTSTRAP_MARK"  # in the environment of every process of ours: the state directory it belongs to
+BY_HAND = "by-hand"  # the mark of what a person starts; nothing ever sweeps it away
 DEFAULT_NOFILE = 1024  # soft; the hard limit stays, so a program may raise its own
 
 
@@ -66,7 +67,7 @@ def render_run(launch: Launch, env_file: str, spare: tuple[int, ...] = ()) -> st
     lines = [
         "#!/bin/sh",
         f"# {launch.program}, rendered by bootstrap. With arguments: runs them in this program's environment instead.",
-        f'[ "${{{MARK}-}}" ] || exec /usr/bin/env -i {MARK}=by-hand /bin/sh "$0" "$@"',
+        f'[ "${{{MARK}-}}" ] || exec /usr/bin/env -i {MARK}={BY_HAND} /bin/sh "$0" "$@"',
         "umask 022",
         *_limit_lines(launch.limits),
         f"cd {quote(launch.directory)} || exit 111",

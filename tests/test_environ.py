@@ -35,22 +35,25 @@ def service(name, *processes, **fields):
     )
 
 
+def instances(one, process, count):
+    for index in range(count):
+        yield Program(
+            name=f"{one.name}-{process.name}" + (f"-{index + 1}" if count > 1 else ""),
+            service=one,
+            process=process,
+            instance=index + 1,
+            port=None if process.port is None else process.port + index,
+            wave=0,
+        )
+
+
 def plan(*services, mode="review", scale=None):
-    programs = []
-    for one in services:
-        for process in one.processes.values():
-            count = (scale or {}).get(process.name, 1)
-            for index in range(count):
-                programs.append(
-                    Program(
-                        name=f"{one.name}-{process.name}" + (f"-{index + 1}" if count > 1 else ""),
-                        service=one,
-                        process=process,
-                        instance=index + 1,
-                        port=None if process.port is None else process.port + index,
-                        wave=0,
-                    )
-                )
+    programs = [
+        program
+        for one in services
+        for process in one.processes.values()
+        for program in instances(one, process, (scale or {}).get(process.name, 1))
+    ]
     return Plan(identity=Identity(mode=mode, scale={}, refs={}, tags=()), programs=tuple(programs))
 
 

@@ -82,7 +82,7 @@ class _Selection:
     def _select(self) -> list[str]:
         if not self._patterns:
             return sorted(self._known)
-        from bootstrap.control import select_programs  # noqa: PLC0415 - costs 70 ms, only for those who choose
+        from bootstrap.patterns import select_programs  # noqa: PLC0415 - only for those who choose
 
         return select_programs(self._patterns, self._known)
 

@@ -11,7 +11,7 @@ import click
 from bootstrap import boot
 from bootstrap.boot import Request
 from bootstrap.cli.options import tag_options
-from bootstrap.launcher import MARK, render_env, render_run
+from bootstrap.launcher import BY_HAND, MARK, render_env, render_run
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
@@ -39,7 +39,7 @@ def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
         _keep_in_memory(descriptor, text.encode(errors="surrogateescape"))
     sys.stdout.flush()
     words = ["/bin/sh", f"/proc/self/fd/{_RUN}", *(command or ("/bin/sh",))]
-    os.execve(words[0], words, {MARK: "by-hand"})  # noqa: S606 - that is what the verb is for; no user value is a script
+    os.execve(words[0], words, {MARK: BY_HAND})  # noqa: S606 - that is what the verb is for; no user value is a script
 
 
 def _keep_in_memory(descriptor: int, content: bytes) -> None:

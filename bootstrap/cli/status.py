@@ -10,10 +10,12 @@ from bootstrap.cli.output import describe_box, describe_duration, print_json
 from bootstrap.reconcile import describe_exit
 from bootstrap.status import ProgramStatus, Status, judge_status, render_status
 from bootstrap.world import store, supervisord
-from bootstrap.world.readiness import read_ready
+from bootstrap.world.ready_record import ReadyRecord
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
+    from bootstrap.observed import Observed
+    from bootstrap.rendering import Generation
 
 EXIT_NOT_CONVERGED = 3
 _COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow", "backoff": "red", "failed": "red"}
@@ -32,7 +34,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
     supervisor = supervisord.connect(settings.box)
     generation = store.read_current(settings.box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
-    found = judge_status(generation, observed, read_ready(settings.box, generation, observed))
+    found = judge_status(generation, observed, _read_ready(settings, generation, observed))
     if as_json:
         print_json(render_status(found))
     else:
@@ -41,6 +43,17 @@ def status(settings: Settings, *, as_json: bool) -> int:
 
 
 ps = status
+
+
+def _read_ready(settings: Settings, generation: Generation | None, observed: Observed) -> set[str]:
+    """Who is known to be ready; only programs that were restarted since are probed, which costs an import."""
+    record = ReadyRecord(settings.box)
+    known = {program.name for program in observed.programs if record.knows(program)}
+    if generation is None or len(known) == sum(program.pid is not None for program in observed.programs):
+        return known
+    from bootstrap.world import processes, readiness  # noqa: PLC0415
+
+    return readiness.read_ready(settings.box, generation, observed, processes.new_mark(settings.box))
 
 
 def _print(found: Status) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from bootstrap.definition import Alive, Exec, Http, Log, Probe, Tcp
 from bootstrap.health import ProbeResult
+from bootstrap.launcher import BY_HAND, MARK
 from bootstrap.world import clock, logs
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Target:
     log: str  # absolute path of its log
     log_start: Position  # where its log ended when it was started: ``logs.read_end``
     age_s: float  # how long its process has lived
+    mark: str = BY_HAND  # what makes the processes of an `exec` probe recognisable
 
 
 class _NotReadyError(Exception):
@@ -190,7 +192,7 @@ def _probe_exec(probe: Exec, target: Target, deadline: float, timeout_s: float) 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={},  # `run` makes the program's own
+            env={MARK: target.mark},  # `run` makes the program's own
             cwd="/",
             process_group=0,
         )

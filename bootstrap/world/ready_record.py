@@ -34,5 +34,7 @@ class ReadyRecord:
 
     def add(self, programs: Sequence[ObservedProgram]) -> None:
         """Record these, durably enough for a run directory."""
+        if not programs:
+            return
         self._entries |= {program.name: [program.pid, program.started_at] for program in programs}
         disk.write_durably(self._path, json.dumps(self._entries).encode())

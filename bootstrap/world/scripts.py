@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 from bootstrap.launcher import MARK
-from bootstrap.world import clock, disk, store
+from bootstrap.world import clock, disk, logs, store
+from bootstrap.world.readiness import TAIL_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bootstrap.box import Box
     from bootstrap.rendering import Unit
-
-_TAIL_LINES = 20
 
 
 def prepare_directories(box: Box, units: Sequence[Unit]) -> None:
@@ -57,11 +57,11 @@ def run_setups(
     return failures
 
 
-def _start(box: Box, unit: Unit, mark: str) -> subprocess.Popen[bytes]:
-    line = " && ".join(f"{{ {command}\n}}" for command in unit.setup)
-    with open(_log(box, unit), "wb") as log:
+def start_script(words: Sequence[str], log_path: str, mark: str, *, append: bool) -> subprocess.Popen[bytes]:
+    """Start a script of ours in a session of its own, its output in a log."""
+    with open(log_path, "ab" if append else "wb") as log:
         return subprocess.Popen(
-            [f"{box.store}/{unit.store_name}/run", "/bin/sh", "-c", line],
+            ["/bin/sh", *words],  # the run directory may be mounted noexec
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -70,20 +70,32 @@ def _start(box: Box, unit: Unit, mark: str) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait(box: Box, unit: Unit, child: subprocess.Popen[bytes], deadline: float) -> str | None:
+def wait_until_ended(child: subprocess.Popen[bytes], deadline: float) -> int | None:
+    """The script's return code, negative for a signal; ``None`` if it had to be killed, with its whole group."""
     try:
-        code = child.wait(max(0.0, deadline - clock.now()))
+        return child.wait(max(0.0, deadline - clock.now()))
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, 9)
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+        return None
+
+
+def _start(box: Box, unit: Unit, mark: str) -> subprocess.Popen[bytes]:
+    line = " && ".join(f"{{ {command}\n}}" for command in unit.setup)
+    words = [f"{box.store}/{unit.store_name}/run", "/bin/sh", "-c", line]
+    return start_script(words, _log(box, unit), mark, append=False)
+
+
+def _wait(box: Box, unit: Unit, child: subprocess.Popen[bytes], deadline: float) -> str | None:
+    code = wait_until_ended(child, deadline)
+    if code == 0:
+        return None
+    if code is None:
         ended = "it did not end in time and was killed"
     else:
-        if code == 0:
-            return None
         ended = f"exit code {code}" if code > 0 else f"signal {-code}"
     path = _log(box, unit)
-    lines = (disk.read_if_there(path) or b"").decode(errors="replace").splitlines()[-_TAIL_LINES:]
-    tail = "".join(f"\n  | {line}" for line in lines)
+    tail = "".join(f"\n  | {logs.visible(line)}" for line in logs.tail(path, TAIL_LINES))
     return f'cannot set up "{unit.service}": {ended} ({"; ".join(unit.setup)})\n  where: {path}{tail}'
 
 

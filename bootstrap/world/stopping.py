@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.launcher import MARK
-from bootstrap.world import clock, processes, store
+from bootstrap.world import clock, processes, scripts, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,26 +55,14 @@ class Stopper:
             script = f"{self._box.store}/{program.store_name}/control/t"
             if program.pid is None or not os.path.exists(script):
                 continue
-            with open(self._box.program_log(program.name), "ab") as log:
-                child = subprocess.Popen(
-                    [script],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={MARK: self._mark},
-                    start_new_session=True,
-                )
+            child = scripts.start_script([script], self._box.program_log(program.name), self._mark, append=True)
             running.append((program.name, child, clock.now() + graces[program.name]))
         for name, child, deadline in running:
-            try:
-                code = child.wait(max(0.0, deadline - clock.now()))
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, 9)
-                child.wait()
+            code = scripts.wait_until_ended(child, deadline)
+            if code is None:
                 self._say(name, f"its stop script did not end within {graces[name]:g} s and was killed")
-            else:
-                if code:
-                    self._say(name, f"its stop script exited with code {code}")
+            elif code:
+                self._say(name, f"its stop script exited with code {code}")
 
     def _wait_until_down(self, names: set[str], graces: dict[str, float]) -> None:
         """Poll until the supervisor says so; it sends KILL itself when a grace is over."""

@@ -10,9 +10,12 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from measure import TIMEOUT_S, BenchmarkError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STOP_S = 0.3  # what a slow service takes to stop
 VARIABLES_PER_LAYER = 20
@@ -75,7 +78,9 @@ class Services:
                 if len(stamps) == len(self.names):
                     return stamps
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"cannot start {len(self.names)} services: only {len(self.read_stamps())} did start")
+                raise BenchmarkError(
+                    f"cannot start {len(self.names)} services: only {len(self.read_stamps())} did start"
+                )
             time.sleep(_POLL_S)
 
     def wait_for_revision(self, name: str, revision: str) -> Stamp:
