@@ -9,6 +9,7 @@ import click
 from bootstrap import control
 from bootstrap.cli.output import Voice, print_json
 from bootstrap.cli.up import EXIT_FAILED, Seconds
+from bootstrap.world import store
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
@@ -28,7 +29,7 @@ _TIMEOUT = click.option("--timeout", type=Seconds(), default="120s", show_defaul
 @click.pass_obj
 def start(settings: Settings, programs: tuple[str, ...], *, timeout: float, as_json: bool) -> int:
     """Start programs (named fully, by service, or by glob; all without a name) as they were last rendered."""
-    voice = Voice(settings, as_json=as_json)
+    voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
     return _print(control.start(settings.box, programs, voice.event, timeout), voice, as_json=as_json)
 
 
@@ -39,7 +40,7 @@ def start(settings: Settings, programs: tuple[str, ...], *, timeout: float, as_j
 @click.pass_obj
 def restart(settings: Settings, programs: tuple[str, ...], *, timeout: float, as_json: bool) -> int:
     """Stop and start programs (named fully, by service, or by glob; all without a name), in waves."""
-    voice = Voice(settings, as_json=as_json)
+    voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
     return _print(control.restart(settings.box, programs, voice.event, timeout), voice, as_json=as_json)
 
 
@@ -49,7 +50,7 @@ def restart(settings: Settings, programs: tuple[str, ...], *, timeout: float, as
 @click.pass_obj
 def stop(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> int:
     """Stop programs (named fully, by service, or by glob; all without a name); they stay stopped until start or up."""
-    voice = Voice(settings, as_json=as_json)
+    voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
     stopped = control.stop(settings.box, programs, voice.event)
     if as_json:
         print_json({"stopped": list(stopped)})
@@ -64,7 +65,7 @@ def stop(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> int
 @click.pass_obj
 def reload(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> int:
     """Send programs the reload signal of their definition; those without one are left alone."""
-    voice = Voice(settings, as_json=as_json)
+    voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
     reloaded = control.reload(settings.box, programs, voice.event)
     if as_json:
         print_json({"reloaded": list(reloaded)})

@@ -8,7 +8,7 @@ import click
 
 from bootstrap import control
 from bootstrap.cli.output import Voice, describe_duration, print_json
-from bootstrap.world import clock
+from bootstrap.world import clock, store
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
@@ -24,7 +24,7 @@ def down(settings: Settings, *, as_json: bool) -> int:
 
     No process, port, socket or generated file is left; logs and the data that services keep are.
     """
-    voice = Voice(settings, as_json=as_json)
+    voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
     begun = clock.now()
     stopped = control.down(settings.box, voice.event)
     if as_json:

@@ -27,6 +27,11 @@ class Voice:
         self._err = as_json
         self._width = 0
 
+    def align(self, generation: Generation | None) -> Voice:
+        """Leave room for the names of what runs."""
+        self._width = max((len(unit.name) for unit in generation.units), default=0) if generation else 0
+        return self
+
     def event(self, whom: str, text: str) -> None:
         """Something happens to a program, or (``""``) to the box."""
         if self._verbosity < 0:
