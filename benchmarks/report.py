@@ -50,7 +50,7 @@ def render_document(samples: Samples, verdicts: list[Verdict], machine: dict[str
 
 
 def _table(samples: Samples, size: int) -> Iterator[str]:
-    head = ("", "", "median", "", "min–max", "n", "ours is")
+    head = ("", "", "median", "", "min–max", "n", "ours/theirs")
     rows = [row for measured in Measured if measured.unit for row in _rows(samples, size, measured)]
     yield f"{size} service{'' if size == 1 else 's'}"
     yield from _aligned([head, *rows], left={0, 1, 3})
@@ -82,14 +82,13 @@ def _count_lines(samples: Samples, size: int) -> Iterator[str]:
 
 
 def _verdict_row(verdict: Verdict) -> tuple[str, ...]:
-    is_ratio = verdict.peer is not None
     return (
         verdict.title,
         str(verdict.size),
         _figure(verdict.ours, verdict.unit),
         _figure(verdict.theirs, verdict.unit),
-        "" if not is_ratio or verdict.value is None else f"{verdict.value:.2f}×",
-        f"{verdict.limit:g}×" if is_ratio else f"{verdict.limit:g} {verdict.unit}".rstrip(),
+        "" if not verdict.is_ratio or verdict.value is None else f"{verdict.value:.2f}×",
+        f"{verdict.limit:g}×" if verdict.is_ratio else f"{verdict.limit:g} {verdict.unit}".rstrip(),
         "yes" if verdict.holds else "not measured" if verdict.value is None else "NO",
         verdict.peer or "",
     )

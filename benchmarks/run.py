@@ -114,7 +114,7 @@ class _Rounds:
         try:
             session(kind, directory, size, add)
         except BenchmarkError as error:
-            self._samples.notes.append(f"{kind.name}, {size} services: {error}")
+            self._samples.notes.append(f"{size} × {kind.name}: {error}")
         shutil.rmtree(directory)
 
 
@@ -141,10 +141,10 @@ def _parse_arguments() -> argparse.Namespace:
 def _sizes(arguments: argparse.Namespace) -> list[int]:
     if arguments.sizes is None:
         return [1, 10] if arguments.quick else list(_SIZES)
-    sizes = sorted({int(size) for size in arguments.sizes.split(",") if size.isdigit() and 0 < int(size) < 1000})
-    if not sizes:
+    words = arguments.sizes.split(",")
+    if not all(word.isdecimal() and 0 < int(word) < 1000 for word in words):
         sys.exit(f"cannot read --sizes {arguments.sizes}: write numbers from 1 to 999, like 10,100")
-    return sizes
+    return sorted({int(word) for word in words})
 
 
 def _runs(arguments: argparse.Namespace) -> int | None:
@@ -174,7 +174,9 @@ def _describe_machine(directory: Path) -> dict[str, str]:
         "runit": "installed" if not missing_tools() else f"missing: {', '.join(missing_tools())}",
         "files": where,
         "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-        "method": "medians; bootstrap is ready when its command returned, the others when the last service runs",
+        "method": "medians; bootstrap is ready when its command has returned, the others when the last service runs",
+        "clock": "files are dated by a clock that ticks every few ms: starts and changes below 10 ms are rough",
+        "memory": "PSS: what the daemons share with this Python counts half for each of them",
     }
 
 

@@ -42,6 +42,7 @@ class Verdict:
     value: float | None  # the ratio, or ours where there is no peer
     limit: float
     unit: str
+    is_ratio: bool
 
     @property
     def holds(self) -> bool:
@@ -97,9 +98,16 @@ def _judge(target: Target, size: int, limit: float, samples: Samples) -> Verdict
     value = ours
     if target.peers:
         value = ours / theirs if ours is not None and theirs else None
-    unit = target.measured.unit
     return Verdict(
-        title=target.title, size=size, ours=ours, theirs=theirs, peer=peer, value=value, limit=limit, unit=unit
+        title=target.title,
+        size=size,
+        ours=ours,
+        theirs=theirs,
+        peer=peer,
+        value=value,
+        limit=limit,
+        unit=target.measured.unit,
+        is_ratio=bool(target.peers),
     )
 
 

@@ -462,6 +462,12 @@ processes:
     ]
 
 
+def test_a_wrong_directory_is_not_held_against_the_paths_below_it():
+    assert refused(f"directory: ../x\nruntime: {{path: [bin]}}\n{MINIMAL}") == [
+        f'{FILE}:1: directory: should stay inside the service\'s folder, not "../x"'
+    ]
+
+
 def test_all_problems_of_all_files_are_told_at_once():
     api = """\
 needs: [dbb]

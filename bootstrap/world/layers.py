@@ -34,7 +34,7 @@ _KINDS: dict[str, Literal["ssm", "secret"]] = {"ssm": "ssm", "secret": "secret"}
 _STORES = {"ssm": "name of an SSM parameter", "secret": "id of a secret in Secrets Manager"}
 _IRREGULAR = "it is no regular file"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _UnfitError(Exception):

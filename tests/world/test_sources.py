@@ -1,4 +1,5 @@
 import os
+import signal
 import socket
 
 import pytest
@@ -97,7 +98,21 @@ def test_a_link_to_a_folder_is_no_service(root):
     assert refused(root) == [refusal(f"services/{name}", "it is a link") for name in ("copy", "gone")]
 
 
-def test_a_pipe_is_refused_without_waiting_for_its_writer(root):
+@pytest.fixture
+def alarm():
+    """What waits for ever fails after five seconds."""
+
+    def ring(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(5)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(root, alarm):
     (root / "services" / "api").mkdir()
     os.mkfifo(root / "services" / "api" / "service.yaml")
     assert refused(root) == [refusal("services/api/service.yaml", "it is no regular file")]
