@@ -179,9 +179,10 @@ def _apply(
     supervision.sweep(lambda text: say("", text))
     preflight.check(box, actions)
     previous = store.read_current(box)
+    before = [action.running.store_name for action in actions if action.running is not None]
     supervisor = supervision.ensure(generation.units)
     outcome = Apply(box, supervisor, generation, previous, processes.new_mark(box), say).run(actions, deadline)
     store.switch_current(box, generation)
-    store.prune(box, [generation], [program.store_name for program in supervisor.observe().programs])
+    store.prune(box, [generation], before)
     results = {action.program: "kept" for action in actions} | dict(outcome.results)
     return Outcome(generation=generation, actions=actions, results=results, failures=dict(outcome.failures))

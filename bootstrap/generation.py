@@ -73,11 +73,10 @@ def _render_program(
     program: Program, launch: Launch, environment: Environment, planned: set[str], store: str, key: bytes
 ) -> tuple[Unit, StoreEntry]:
     process = program.process
-    env = render_env(launch, {name: variable.value for name, variable in environment.variables.items()})
-    facts = _facts(program, launch, environment, key)
-    fingerprint = _digest(
-        key, json.dumps([RENDERER, facts]).encode() + b"\0" + env.encode(errors="surrogateescape"), 10
-    )
+    values = {name: variable.value for name, variable in environment.variables.items()}
+    env = render_env(launch, values).encode(errors="surrogateescape")
+    facts = json.dumps(_facts(program, launch, environment, key)).encode()
+    fingerprint = _digest(key, b"%d\0%s\0%s" % (RENDERER, facts, env), 10)
     unit = Unit(
         name=program.name,
         service=program.service.name,
@@ -99,8 +98,8 @@ def _render_program(
     run = render_run(launch, f"{store}/{unit.store_name}/env")
     files = {
         "run": (run.encode(errors="surrogateescape"), 0o700),
-        "env": (env.encode(errors="surrogateescape"), 0o600),
-        "program.json": (json.dumps(facts, indent=1).encode(), 0o600),
+        "env": (env, 0o600),
+        "program.json": (facts, 0o600),
     }
     if process.stop.script is not None:
         files["control/t"] = (_render_stop_script(process.stop.script, f"{store}/{unit.store_name}"), 0o700)

@@ -75,7 +75,7 @@ def render_summary(generation: Generation) -> bytes:
         "service": generation.service,
         "units": [{name: getattr(unit, name) for name in Unit.__slots__} for unit in generation.units],
     }
-    return json.dumps(summary, indent=1).encode()
+    return json.dumps(summary).encode()  # an indent would take the slow encoder
 
 
 def parse_summary(text: bytes) -> Generation:

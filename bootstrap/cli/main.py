@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -94,6 +95,7 @@ def cli(
 def main() -> NoReturn:
     """Run the verb that was typed; the exit code says how it went (see ``docs`` in the README)."""
     os.umask(0o077)  # what we write is ours; every file that is not gets its mode explicitly
+    gc.set_threshold(100_000)  # a verb lives for milliseconds and makes values, hardly any cycles
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()

@@ -14,12 +14,22 @@ from bootstrap.errors import Unavailable
 
 def write_durably(path: str, content: bytes, mode: int = 0o600) -> None:
     """Replace ``path`` by this content; raises Unavailable naming the path when the disk refuses."""
+    _replace(path, content, mode, flush=True)
+
+
+def write_for_this_boot(path: str, content: bytes, mode: int = 0o600) -> None:
+    """The same for what the next boot throws away: whole or not at all, but not flushed."""
+    _replace(path, content, mode, flush=False)
+
+
+def _replace(path: str, content: bytes, mode: int, *, flush: bool) -> None:
     directory, name = os.path.split(path)
     temporary = f"{directory}/.{name}.{os.urandom(6).hex()}"
     try:
-        write_new(temporary, content, mode, flush=True)
+        write_new(temporary, content, mode, flush=flush)
         os.rename(temporary, path)
-        flush_directory(directory)
+        if flush:
+            flush_directory(directory)
     except OSError as error:
         remove_if_there(temporary)
         raise refused("write", path, error) from error

@@ -1,6 +1,6 @@
 """The inputs of a generation, by their file system stamps: unchanged inputs need not be read again.
 
-A stamp covers names, sizes, inodes, modes and times of everything below ``config/``, of the definitions in
+A stamp covers names, inodes, sizes, modes and change times of everything below ``config/``, of the definitions in
 ``services/``, of the user database and of bootstrap itself, and the tags. As in git's index, a stamp is only worth
 keeping when its newest change is older than the clock's grain: a file changed in that very moment could change once
 more without a trace.
@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import bootstrap
 from bootstrap.world import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from bootstrap.box import Box
     from bootstrap.identity import Tag
@@ -37,47 +39,62 @@ class Stamp:
 def read_stamp(box: Box, tags: Iterable[Tag]) -> Stamp:
     """The stamp of the inputs as they are now."""
     now_ns = clock.wall_ns()
-    newest = 0
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((bootstrap.__version__, box, os.geteuid(), [(tag.key, tag.value) for tag in tags])).encode())
-    for path, status in _walk(box):
-        newest = max(newest, status.st_ctime_ns)
-        line = (
-            f"{path}\0{status.st_ino}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_mode}\n"
-        )
-        digest.update(line.encode(errors="surrogateescape"))
-    return Stamp(text=digest.hexdigest(), is_settled=newest < now_ns - _GRAIN_NS)
-
-
-def _walk(box: Box) -> Iterator[tuple[str, os.stat_result]]:
-    for path in _HOST_FILES:
-        yield path, os.stat(path)
-    yield __file__, os.stat(__file__)
+    reading = _Reading()
+    for path in (*_HOST_FILES, __file__):
+        reading.add(path, os.stat(path))
     if os.path.isdir(box.config):
-        yield from _walk_all(box.config)
-    with os.scandir(box.services) as entries:
-        services = sorted(entries, key=lambda entry: entry.name)
-    for entry in services:
-        status = entry.stat(follow_symlinks=False)
-        yield entry.path, status
-        for name in ("service.yaml", "Procfile"):
+        reading.add_all_below(box.config)
+    reading.add_definitions(box.services)
+    context = (bootstrap.__version__, box, os.geteuid(), [(tag.key, tag.value) for tag in tags])
+    return Stamp(text=reading.digest(repr(context)), is_settled=reading.newest_ns < now_ns - _GRAIN_NS)
+
+
+class _Reading:
+    """Names and numbers of what was seen. This is most of what a no-op does, so it is plain loops and few calls.
+
+    The kernel sets a file's change time whenever its content, mode or name changes; nobody else can set it.
+    """
+
+    def __init__(self) -> None:
+        self.newest_ns = 0
+        self._names: list[str] = []
+        self._numbers = array("q")
+
+    def add(self, name: str, status: os.stat_result) -> None:
+        changed_ns = status.st_ctime_ns
+        self.newest_ns = max(self.newest_ns, changed_ns)
+        self._names.append(name)
+        self._numbers.extend((status.st_ino, changed_ns, status.st_size, status.st_mode))
+
+    def add_all_below(self, top: str) -> None:
+        """Every file of a tree but git's own; whoever reads a file that can't be read says what is wrong with it."""
+        self.add(top, os.lstat(top))
+        directories = [top]
+        while directories:
             try:
-                yield f"{entry.path}/{name}", os.lstat(f"{entry.path}/{name}")
-            except (FileNotFoundError, NotADirectoryError):
+                with os.scandir(directories.pop()) as entries:
+                    found = sorted(entries, key=attrgetter("name"))
+            except OSError:
                 continue
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name == ".git":
+                        continue
+                    directories.append(entry.path)
+                self.add(entry.path, entry.stat(follow_symlinks=False))
 
+    def add_definitions(self, services: str) -> None:
+        with os.scandir(services) as entries:
+            found = sorted(entries, key=attrgetter("name"))
+        for entry in found:
+            self.add(entry.path, entry.stat(follow_symlinks=False))
+            for name in ("service.yaml", "Procfile"):
+                path = f"{entry.path}/{name}"
+                try:
+                    self.add(path, os.lstat(path))
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
 
-def _walk_all(directory: str) -> Iterator[tuple[str, os.stat_result]]:
-    yield directory, os.lstat(directory)
-    try:
-        with os.scandir(directory) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return  # whoever reads it says what is wrong
-    for entry in found:
-        if entry.name == ".git":
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk_all(entry.path)
-        else:
-            yield entry.path, entry.stat(follow_symlinks=False)
+    def digest(self, context: str) -> str:
+        names = "\0".join([context, *self._names]).encode(errors="surrogateescape")
+        return hashlib.blake2b(names + self._numbers.tobytes(), digest_size=16).hexdigest()

@@ -61,7 +61,7 @@ class Wait:
         pause_s = _FIRST_POLL_S
         try:
             while waiting:
-                observed = {program.name: program for program in self._supervisor.observe().programs}
+                observed = {program.name: program for program in self._observe(waiting)}
                 for candidate in waiting:
                     program = observed.get(candidate.unit.name)
                     verdict = _judge(candidate, program, clock.now() - begun)
@@ -82,6 +82,9 @@ class Wait:
                 candidate.prober.join()
             self._record.add(ready)
         return verdicts
+
+    def _observe(self, waiting: Sequence[_Candidate]) -> tuple[ObservedProgram, ...]:
+        return self._supervisor.observe(candidate.unit.name for candidate in waiting).programs
 
     def _candidate(self, unit: Unit, log_start: Position | None) -> _Candidate:
         return _Candidate(unit=unit, prober=Prober(self._box, unit, self._mark, log_start), log_start=log_start)

@@ -37,4 +37,4 @@ class ReadyRecord:
         if not programs:
             return
         self._entries |= {program.name: [program.pid, program.started_at] for program in programs}
-        disk.write_durably(self._path, json.dumps(self._entries).encode())
+        disk.write_for_this_boot(self._path, json.dumps(self._entries).encode())

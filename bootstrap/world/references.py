@@ -58,4 +58,4 @@ def _read_pins(box: Box) -> dict[str, list[str]]:
 
 
 def _write_pins(box: Box, pins: Mapping[str, list[str]]) -> None:
-    disk.write_durably(f"{box.run}/secrets.json", json.dumps(pins).encode())
+    disk.write_for_this_boot(f"{box.run}/secrets.json", json.dumps(pins).encode())

@@ -113,4 +113,4 @@ def _read_done(box: Box) -> dict[str, str]:
 
 
 def _write_done(box: Box, done: dict[str, str]) -> None:
-    disk.write_durably(f"{box.run}/setups.json", json.dumps(done).encode())
+    disk.write_for_this_boot(f"{box.run}/setups.json", json.dumps(done).encode())

@@ -70,8 +70,7 @@ class Stopper:
         interval = 0.002
         told = False
         while True:
-            observed = self._supervisor.observe()
-            left = [p for p in observed.programs if p.name in names and p.state not in _DOWN]
+            left = [p for p in self._supervisor.observe(names).programs if p.state not in _DOWN]
             if not left:
                 return
             waited = clock.now() - begun

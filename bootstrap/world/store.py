@@ -178,7 +178,7 @@ def read_remembered(box: Box, stamp: str) -> Generation | None:
 def write_remembered(box: Box, stamp: str, generation: Generation) -> None:
     """Remember what these inputs were rendered into."""
     text = json.dumps({"inputs": stamp, "generation": generation.id}).encode()
-    disk.write_durably(f"{box.run}/remembered.json", text)
+    disk.write_for_this_boot(f"{box.run}/remembered.json", text)
 
 
 def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]]:

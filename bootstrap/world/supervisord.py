@@ -121,13 +121,13 @@ def wait_until_started(box: Box, daemon: Daemon) -> Supervisor:
 
 def write_config(box: Box, units: tuple[Unit, ...], *, plugin: bool) -> None:
     """Write what supervisord reads at its start."""
-    disk.write_durably(f"{box.run}/supervisord.conf", ini.render_daemon(plugin=plugin).encode())
+    disk.write_for_this_boot(f"{box.run}/supervisord.conf", ini.render_daemon(plugin=plugin).encode())
     write_programs(box, units)
 
 
 def write_programs(box: Box, units: tuple[Unit, ...]) -> None:
     """Write the programs of a generation, which supervisord's file includes."""
-    disk.write_durably(f"{box.run}/{ini.PROGRAMS}", ini.render_programs(units).encode())
+    disk.write_for_this_boot(f"{box.run}/{ini.PROGRAMS}", ini.render_programs(units).encode())
 
 
 class Supervisor:
@@ -149,14 +149,15 @@ class Supervisor:
             return False  # it has closed the connection: it is on its way out
         return bool(state["statecode"] == _RUNNING)
 
-    def observe(self) -> Observed:
-        """What runs now."""
+    def observe(self, names: Iterable[str] = ()) -> Observed:
+        """What runs now: these programs, or all."""
+        wanted = list(names)
         try:
-            raw = json.loads(self._connection.call("bootstrap.observe"))
+            raw = json.loads(self._connection.call("bootstrap.observe", wanted))
         except Fault as fault:
             if fault.code != _UNKNOWN_METHOD:
                 raise _unavailable("ask", fault) from fault
-            return _observe_plainly(self._connection)
+            return _observe_plainly(self._connection, wanted)
         return Observed(daemon=raw["pid"], programs=tuple(_parse_program(program) for program in raw["programs"]))
 
     def update(self, added: tuple[Unit, ...], removed: Iterable[str], everything: tuple[Unit, ...]) -> None:
@@ -243,7 +244,7 @@ def _policies(units: tuple[Unit, ...]) -> dict[str, list[int]]:
     return {unit.name: [max(1, round(unit.restart_window_s)), unit.restart_starts] for unit in units}
 
 
-def _observe_plainly(connection: Connection) -> Observed:
+def _observe_plainly(connection: Connection, wanted: list[str]) -> Observed:
     pid, programs = connection.call_all([("supervisor.getPID", ()), ("supervisor.getAllProcessInfo", ())])
     return Observed(
         daemon=pid,
@@ -262,6 +263,7 @@ def _observe_plainly(connection: Connection) -> Observed:
                 }
             )
             for info in programs
+            if not wanted or info["group"] in wanted
         ),
     )
 

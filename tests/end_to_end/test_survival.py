@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -120,7 +121,11 @@ def test_a_bare_sigterm_to_supervisord_stops_each_wave_in_parallel(sandbox):
 
 @pytest.mark.parametrize("when", range(1, 40, 3))
 def test_an_up_that_is_killed_anywhere_is_finished_by_the_next(sandbox, when):
-    """Killed at its nth rename, the line's own way of making things visible."""
+    """Killed at its nth rename, open or send: between any two steps that somebody else could see."""
+    if shutil.which("strace") is None:
+        if os.environ.get("CI"):
+            pytest.fail("strace is not installed, which CI must have")
+        pytest.skip("strace is not installed: nothing can be killed at a chosen system call")
     for name in ("api", "web"):
         sandbox.sleeper(name)
     sandbox.run("up")
