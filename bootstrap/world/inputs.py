@@ -12,7 +12,6 @@ import hashlib
 import os
 from array import array
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import bootstrap
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from bootstrap.identity import Tag
 
 _GRAIN_NS = 50_000_000
+_NUMBERS = 4  # a file: inode, change time, size, mode
 _HOST_FILES = ("/etc/passwd", "/etc/group")
 
 
@@ -52,48 +52,49 @@ def read_stamp(box: Box, tags: Iterable[Tag]) -> Stamp:
 class _Reading:
     """Names and numbers of what was seen. This is most of what a no-op does, so it is plain loops and few calls.
 
-    The kernel sets a file's change time whenever its content, mode or name changes; nobody else can set it.
+    The kernel sets a file's change time whenever its content, mode or name changes; nobody else can set it. Names come
+    in the directory's own order, which only a change of the directory changes.
     """
 
     def __init__(self) -> None:
-        self.newest_ns = 0
         self._names: list[str] = []
         self._numbers = array("q")
 
+    @property
+    def newest_ns(self) -> int:
+        return max(self._numbers[1::_NUMBERS])
+
     def add(self, name: str, status: os.stat_result) -> None:
-        changed_ns = status.st_ctime_ns
-        self.newest_ns = max(self.newest_ns, changed_ns)
         self._names.append(name)
-        self._numbers.extend((status.st_ino, changed_ns, status.st_size, status.st_mode))
+        self._numbers.extend((status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode))
 
     def add_all_below(self, top: str) -> None:
         """Every file of a tree but git's own; whoever reads a file that can't be read says what is wrong with it."""
-        self.add(top, os.lstat(top))
         directories = [top]
-        while directories:
+        for directory in directories:
+            self.add(directory, os.lstat(directory))
             try:
-                with os.scandir(directories.pop()) as entries:
-                    found = sorted(entries, key=attrgetter("name"))
+                entries = os.scandir(directory)
             except OSError:
                 continue
-            for entry in found:
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.name == ".git":
+            with entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != ".git":
+                            directories.append(entry.path)
                         continue
-                    directories.append(entry.path)
-                self.add(entry.path, entry.stat(follow_symlinks=False))
+                    self.add(entry.name, entry.stat(follow_symlinks=False))
 
     def add_definitions(self, services: str) -> None:
         with os.scandir(services) as entries:
-            found = sorted(entries, key=attrgetter("name"))
-        for entry in found:
-            self.add(entry.path, entry.stat(follow_symlinks=False))
-            for name in ("service.yaml", "Procfile"):
-                path = f"{entry.path}/{name}"
-                try:
-                    self.add(path, os.lstat(path))
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
+            for entry in entries:
+                self.add(entry.path, entry.stat(follow_symlinks=False))
+                for name in ("service.yaml", "Procfile"):
+                    path = f"{entry.path}/{name}"
+                    try:
+                        self.add(path, os.lstat(path))
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue
 
     def digest(self, context: str) -> str:
         names = "\0".join([context, *self._names]).encode(errors="surrogateescape")

@@ -30,6 +30,7 @@ from supervisor.process import Subprocess
 from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+FIELDS = ("name", "fingerprint", "state", "pid", "age_s", "started_at", "restarts", "deaths", "last_exit")
 LEDGER_LENGTH = 20
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
@@ -77,25 +78,24 @@ class Plugin:
     def observe(self, names: list[str]) -> str:
         """Everything about these programs (all, if none is named), as JSON: small to send and quick to read."""
         now = time.monotonic()
-        programs = []
         groups = self._supervisord.process_groups
-        for group in [groups[name] for name in names if name in groups] if names else groups.values():
-            for process in group.processes.values():
-                record = self._record(group.config.name)
-                programs.append(
-                    {
-                        "name": group.config.name,
-                        "fingerprint": process.config.name,
-                        "state": process.state,
-                        "pid": process.pid,
-                        "age_s": round(now - record.started, 3) if process.pid else 0.0,
-                        "started_at": record.started_at if process.pid else None,
-                        "restarts": record.restarts,
-                        "deaths": record.deaths,
-                        "last_exit": record.exits[-1] if record.exits else None,
-                    }
-                )
-        return json.dumps({"pid": os.getpid(), "mood": self._supervisord.options.mood, "programs": programs})
+        chosen = [groups[name] for name in names if name in groups] if names else groups.values()
+        rows = [self._row(group, process, now) for group in chosen for process in group.processes.values()]
+        return json.dumps({"pid": os.getpid(), "fields": FIELDS, "rows": rows})
+
+    def _row(self, group: Any, process: Any, now: float) -> list[Any]:
+        record = self._record(group.config.name)
+        return [
+            group.config.name,
+            process.config.name,
+            process.state,
+            process.pid,
+            round(now - record.started, 3) if process.pid else 0.0,
+            record.started_at if process.pid else None,
+            record.restarts,
+            record.deaths,
+            record.exits[-1] if record.exits else None,
+        ]
 
     def ledger(self, name: str) -> str:
         """The last exits of one program, oldest first, as JSON."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 from bootstrap.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _HEAD = b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n"
@@ -64,10 +65,24 @@ class Connection:
 
     def call(self, method: str, *parameters: Any) -> Any:
         """Call a method; raises Fault, or Unavailable when there is no proper answer in time."""
-        try:
-            body = _render_call(method, parameters).encode()
+        self.ask(method, *parameters)
+        return self.answer()
+
+    def ask(self, method: str, *parameters: Any) -> None:
+        """Send a call whose answer is fetched later, while we do something else; only one may be under way."""
+        body = _render_call(method, parameters).encode()
+        with self._reaching():
             self._socket.sendall(_HEAD % len(body) + body)
+
+    def answer(self) -> Any:
+        """The answer to what was asked; raises as ``call`` does."""
+        with self._reaching():
             return parse_answer(self._receive())
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError) as error:
             raise Unavailable(
                 f"cannot talk to supervisord at {self._path}: {error or type(error).__name__}\n"

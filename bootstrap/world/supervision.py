@@ -67,6 +67,8 @@ def reached(box: Box) -> Iterator[Supervision]:
     supervisor = supervisord.connect(box)
     if supervisor is not None and _is_going_down(supervisor):
         supervisor = None
+    if supervisor is not None:
+        supervisor.begin_observing()
     supervision = Supervision(box, supervisor, None if supervisor else supervisord.prepare(box))
     try:
         yield supervision

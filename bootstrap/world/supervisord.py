@@ -28,6 +28,7 @@ NOTHING = Observed(daemon=None)  # what is observed where no supervisor lives
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.002
+_FRESH_S = 1.0
 # supervisor.states.ProcessStates; EXITED is on its way to BACKOFF or, without the plug-in, to its restart
 _STATES: dict[int, State] = {
     0: "stopped",
@@ -39,6 +40,7 @@ _STATES: dict[int, State] = {
     200: "failed",
     1000: "failed",
 }
+_OBSERVE = "bootstrap.observe"
 _RUNNING = 1  # supervisor.states.SupervisorStates
 _UNKNOWN_METHOD = 1  # supervisor.xmlrpc.Faults
 _BAD_NAME = 10
@@ -136,6 +138,7 @@ class Supervisor:
     def __init__(self, connection: Connection, box: Box) -> None:
         self._connection = connection
         self._box = box
+        self._asked_at: float | None = None
 
     @property
     def pid(self) -> int:
@@ -149,16 +152,28 @@ class Supervisor:
             return False  # it has closed the connection: it is on its way out
         return bool(state["statecode"] == _RUNNING)
 
+    def begin_observing(self) -> None:
+        """Ask what runs, and fetch the answer with the next ``observe``: the daemon works on it meanwhile."""
+        self._connection.ask(_OBSERVE, [])
+        self._asked_at = clock.now()
+
     def observe(self, names: Iterable[str] = ()) -> Observed:
         """What runs now: these programs, or all."""
         wanted = list(names)
         try:
-            raw = json.loads(self._connection.call("bootstrap.observe", wanted))
+            if self._asked_at is None:
+                self._connection.ask(_OBSERVE, wanted)
+            elif clock.now() > self._asked_at + _FRESH_S:
+                self._connection.answer()  # too old to act on
+                self._connection.ask(_OBSERVE, wanted)
+            self._asked_at = None
+            raw = json.loads(self._connection.answer())
         except Fault as fault:
             if fault.code != _UNKNOWN_METHOD:
                 raise _unavailable("ask", fault) from fault
             return _observe_plainly(self._connection, wanted)
-        return Observed(daemon=raw["pid"], programs=tuple(_parse_program(program) for program in raw["programs"]))
+        programs = (dict(zip(raw["fields"], row, strict=True)) for row in raw["rows"])
+        return Observed(daemon=raw["pid"], programs=tuple(_parse_program(program) for program in programs))
 
     def update(self, added: tuple[Unit, ...], removed: Iterable[str], everything: tuple[Unit, ...]) -> None:
         """Make the stopped programs ``removed`` unknown and ``added`` known; ``everything`` is the whole generation."""
