@@ -122,12 +122,14 @@ def _resolve(box: Box, tags: tuple[Tag, ...]) -> Plan:
     """tags ─► identity ─► plan."""
     # What only this part of the line needs is imported here: an `up` that changes nothing does without YAML.
     from bootstrap.catalog import parse_catalog  # noqa: PLC0415
-    from bootstrap.plan import resolve_plan  # noqa: PLC0415
+    from bootstrap.plan import refuse_sources, resolve_plan  # noqa: PLC0415
     from bootstrap.world.sources import read_sources  # noqa: PLC0415
 
     identity = parse_identity(tags)
     catalog = parse_catalog(read_sources(box))
-    return resolve_plan(identity, catalog)
+    plan_ = resolve_plan(identity, catalog)
+    refuse_sources(plan_)
+    return plan_
 
 
 def _layer(

@@ -1,4 +1,4 @@
-"""Probe results + deaths + policy → verdict: whether a program that was started is ready, and stays healthy.
+"""Probe results + deaths + policy → verdict: whether a program that was started is ready.
 
 A death weighs more than a probe: what answers on the port of a program that keeps dying is luck, or somebody else. One
 death before readiness is forgiven, because many programs lose a race once; two are a pattern. A command that does not
@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from bootstrap.definition import Alive, Check, Probe
+from bootstrap.definition import Alive, Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bootstrap.observed import LastExit, State
 
 FORGIVEN_DEATHS = 1
@@ -64,21 +62,6 @@ class Failed:
 Readiness: TypeAlias = Ready | Waiting | Failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthy:
-    """Not enough checks in a row have failed to say otherwise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unhealthy:
-    """As many checks in a row failed as the definition allows."""
-
-    reason: str
-
-
-Health: TypeAlias = Healthy | Unhealthy
-
-
 def judge_readiness(probe: Probe, seen: SinceStart) -> Readiness:
     """Judge a program by its readiness probe."""
     failure = _judge_deaths(seen)
@@ -90,15 +73,6 @@ def judge_readiness(probe: Probe, seen: SinceStart) -> Readiness:
     if seen.waited_s >= patience_s:
         return Failed(reason=f"not ready after {patience_s:g} s: {_describe(seen)}")
     return Waiting(reason=_describe(seen))
-
-
-def judge_check(check: Check, results: Sequence[ProbeResult]) -> Health:
-    """Judge a running program by the results of its check since it became ready, oldest first."""
-    recent = results[-check.failures :]
-    if len(recent) < check.failures or any(result.ok for result in recent):
-        return Healthy()
-    times = "" if check.failures == 1 else f" {check.failures} times in a row"
-    return Unhealthy(reason=f"its check failed{times}: {recent[-1].detail}")
 
 
 def _judge_deaths(seen: SinceStart) -> Failed | None:
@@ -122,17 +96,7 @@ def _describe(seen: SinceStart) -> str:
 
 
 def _describe_exit(last_exit: LastExit | None) -> str:
-    if last_exit is None:
-        return "ended"  # the supervisor forgot how, as a plain supervisord does
-    if last_exit.cause == "not spawned":
-        return "could not be started by the supervisor"
-    if last_exit.cause == "stopped":
-        return "was stopped"
-    if last_exit.signal is not None:
-        return f"was killed by {last_exit.signal}"
-    if last_exit.code is not None:
-        return f"exited with code {last_exit.code}"
-    return "ended"
+    return "ended" if last_exit is None else last_exit.words  # a plain supervisord forgets how
 
 
 def _patience_s(probe: Probe) -> float:

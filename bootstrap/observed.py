@@ -17,6 +17,21 @@ class LastExit:
     cause: str  # exited, signal, stopped, killed, not spawned
     at: float  # seconds since 1970
 
+    @property
+    def words(self) -> str:
+        """How it ended, for people."""
+        match self.cause:
+            case "not spawned":
+                return "could not be spawned"
+            case "killed":
+                return "killed because it did not stop in time"
+            case "stopped":
+                return "stopped"
+            case _:
+                if self.signal is not None:
+                    return f"killed by {self.signal}"
+                return "ended" if self.code is None else f"exited with code {self.code}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedProgram:

@@ -126,18 +126,7 @@ def _why_down(running: ObservedProgram) -> str:
 
 
 def _after(last: LastExit | None) -> str:
-    return "" if last is None else f" ({describe_exit(last)})"
-
-
-def describe_exit(last: LastExit) -> str:
-    """How it ended, in words."""
-    if last.cause == "not spawned":
-        return "it could not be spawned"
-    if last.cause == "killed":
-        return "killed because it did not stop in time"
-    if last.signal is not None:
-        return f"ended by {last.signal}"
-    return f"exited with code {last.code}"
+    return "" if last is None else f" ({last.words})"
 
 
 def explain_change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from bootstrap.reconcile import (
     Start,
     Stop,
     changes_something,
-    describe_exit,
     diff_generation,
     differing,
     explain_change,
@@ -162,10 +161,11 @@ def test_a_replacement_is_explained(case):
     ("last", "words"),
     [
         (DIED, "exited with code 3"),
-        (LastExit(code=None, signal="SIGSEGV", cause="signal", at=1.0), "ended by SIGSEGV"),
+        (LastExit(code=None, signal="SIGSEGV", cause="signal", at=1.0), "killed by SIGSEGV"),
+        (LastExit(code=None, signal="SIGTERM", cause="stopped", at=1.0), "stopped"),
         (LastExit(code=None, signal="SIGKILL", cause="killed", at=1.0), "killed because it did not stop in time"),
-        (LastExit(code=None, signal=None, cause="not spawned", at=1.0), "it could not be spawned"),
+        (LastExit(code=None, signal=None, cause="not spawned", at=1.0), "could not be spawned"),
     ],
 )
 def test_an_exit_in_words(last, words):
-    assert describe_exit(last) == words
+    assert last.words == words

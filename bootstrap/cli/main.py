@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import sys
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import click
@@ -36,6 +37,21 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 
+def _with_verbosity(command: click.Command) -> click.Command:
+    """``-v`` and ``-q`` after the verb too, where the verb has no other use for the letter."""
+    taken = {option for parameter in command.params for option in parameter.opts}
+    for short, long, step in (("-v", "--verbose", 1), ("-q", "--quiet", -1)):
+        if short not in taken and command.name != "run":
+
+            def louder(context: click.Context, _: click.Parameter, count: int, step: int = step) -> None:
+                context.obj = replace(context.obj, verbosity=context.obj.verbosity + step * count)
+
+            command.params.append(
+                click.Option([short, long], count=True, expose_value=False, callback=louder, hidden=True)
+            )
+    return command
+
+
 class Verbs(click.Group):
     """A group that imports a verb when it is asked for."""
 
@@ -46,7 +62,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = getattr(importlib.import_module(VERBS[cmd_name]), cmd_name)
-        return command
+        return _with_verbosity(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bootstrap.cli.output import describe_box, describe_duration, print_json
-from bootstrap.reconcile import describe_exit
 from bootstrap.status import ProgramStatus, Status, judge_status, render_status
 from bootstrap.world import store, supervisord
 from bootstrap.world.ready_record import ReadyRecord
@@ -84,5 +83,5 @@ def _row(status: ProgramStatus) -> tuple[str, ...]:
         describe_duration(program.age_s) if program and program.pid else "-",
         str(program.restarts) if program else "-",
         str(status.unit.port) if status.unit and status.unit.port else "-",
-        describe_exit(program.last_exit) if program and program.last_exit else "-",
+        program.last_exit.words if program and program.last_exit else "-",
     )

@@ -77,7 +77,7 @@ def test_a_crashed_program_is_back_at_once_and_its_exit_is_told(sandbox):
         "signal": "SIGSEGV",
         "cause": "signal",
     }
-    assert "ended by SIGSEGV" in sandbox.run("ps").stdout
+    assert "killed by SIGSEGV" in sandbox.run("ps").stdout
 
 
 def test_more_starts_than_the_window_allows_is_failed_and_up_starts_it_again(sandbox):

@@ -162,7 +162,7 @@ def test_what_is_needed_is_ready_before_what_needs_it_starts(sandbox):
     ("command", "ready", "cause"),
     [
         ("echo last words; exit 3", "{alive: 1s}", "exited with code 3 before it was ready"),
-        ("echo last words; kill -SEGV $$", "{alive: 1s}", "was killed by SIGSEGV before it was ready"),
+        ("echo last words; kill -SEGV $$", "{alive: 1s}", "killed by SIGSEGV before it was ready"),
         ("echo last words; exec no-such-command", "{alive: 1s}", "command not found (exited with code 127)"),
         (
             "echo last words; exec sleep 1000",
