@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from bootstrap.box import Box
     from bootstrap.definition import Mode
-    from bootstrap.launcher import Launch
     from bootstrap.observed import Observed
     from bootstrap.plan import Plan
     from bootstrap.variable import Account, Environment
@@ -57,19 +56,28 @@ class Outcome:
     failures: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layered:
+    """The line as far as the environments; both mappings are by program name."""
+
+    plan: Plan
+    accounts: Mapping[str, Account]
+    environments: Mapping[str, Environment]
+
+
 def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, ...]], None]) -> Outcome:
     """Converge; safe to repeat and to kill at any moment. ``announce`` hears the actions before the first of them."""
     deadline = clock.now() + request.timeout_s
     store.open_state(box)
     with lock.held(box, "up", wait_s=request.lock_wait_s, say=lambda text: say("", text)):
         store.forget_earlier_boot(box)
-        with supervision.reached(box) as supervisor:
+        with supervision.reached(box) as supervised:
             tags = gather_tags(box, request, say)
             rendering = _remember_or_render(box, tags, request, say)
-            observed = supervisor.observe()
+            observed = supervised.observe()
             actions = _diff(box, rendering, observed)
             announce(actions)
-            return _apply(box, rendering, actions, supervisor, deadline, say)
+            return _apply(box, rendering, actions, supervised, deadline, say)
 
 
 def plan(box: Box, request: Request, say: Say) -> Outcome:
@@ -98,52 +106,38 @@ def gather_tags(box: Box, request: Request, say: Say) -> tuple[Tag, ...]:
 
 def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
     """tags ─► identity ─► plan ─► environment ─► generation."""
-    from bootstrap.generation import render_generation  # noqa: PLC0415 - see _resolve
+    from bootstrap.generation import render_generation  # noqa: PLC0415 - see layer
 
-    wanted = _resolve(box, tags)
-    users, environments = _layer(box, wanted, request, say)
+    layered = layer(box, tags, request, say)
+    key = store.read_key(box, keep=not request.dry)
     return render_generation(
-        wanted, environments, users, me=os.geteuid(), store=box.store, key=store.read_key(box, keep=not request.dry)
+        layered.plan, layered.environments, layered.accounts, me=os.geteuid(), store=box.store, key=key
     )
 
 
-def render_oneoff(box: Box, request: Request, service: str, say: Say) -> tuple[Launch, Environment]:
-    """The same line for one command that nobody supervises."""
-    from bootstrap.generation import launch_of  # noqa: PLC0415 - likewise
-    from bootstrap.oneoff import oneoff_of, resolve_oneoff  # noqa: PLC0415 - see _resolve
-
-    wanted = resolve_oneoff(_resolve(box, gather_tags(box, request, say)), service)
-    users, environments = _layer(box, wanted, request, say)
-    program = oneoff_of(wanted)
-    return launch_of(program, users[program.name], os.geteuid()), environments[program.name]
-
-
-def _resolve(box: Box, tags: tuple[Tag, ...]) -> Plan:
-    """tags ─► identity ─► plan."""
+def layer(
+    box: Box, tags: tuple[Tag, ...], request: Request, say: Say, revise: Callable[[Plan], Plan] = lambda plan: plan
+) -> Layered:
+    """tags ─► identity ─► plan ─► environment; ``revise`` may add to the plan."""
     # What only this part of the line needs is imported here: an `up` that changes nothing does without YAML.
     from bootstrap.catalog import parse_catalog  # noqa: PLC0415
+    from bootstrap.environ import layer_environments, needed_references  # noqa: PLC0415
     from bootstrap.plan import refuse_sources, resolve_plan  # noqa: PLC0415
+    from bootstrap.world.accounts import read_accounts  # noqa: PLC0415
+    from bootstrap.world.layers import read_layering  # noqa: PLC0415
+    from bootstrap.world.references import read_values  # noqa: PLC0415
     from bootstrap.world.sources import read_sources  # noqa: PLC0415
 
     identity = parse_identity(tags)
     catalog = parse_catalog(read_sources(box))
-    plan_ = resolve_plan(identity, catalog)
-    refuse_sources(plan_)
-    return plan_
-
-
-def _layer(
-    box: Box, wanted: Plan, request: Request, say: Say
-) -> tuple[Mapping[str, Account], Mapping[str, Environment]]:
-    """plan ─► environment, and the users that it is for."""
-    from bootstrap.environ import layer_environments, needed_references  # noqa: PLC0415 - see _resolve
-    from bootstrap.world import accounts, layers, references  # noqa: PLC0415 - likewise
-
-    users = accounts.read_accounts(wanted, say)
-    layering = layers.read_layering(box, wanted)
-    needed = needed_references(wanted, layering)
-    secrets = references.read_values(box, needed, refresh=request.refresh_secrets, keep=not request.dry)
-    return users, layer_environments(wanted, layering, users, secrets, box)
+    wanted = revise(resolve_plan(identity, catalog))
+    refuse_sources(wanted)
+    accounts = read_accounts(wanted, say)
+    layering = read_layering(box, wanted)
+    references = needed_references(wanted, layering)
+    secrets = read_values(box, references, refresh=request.refresh_secrets, keep=not request.dry)
+    environments = layer_environments(wanted, layering, accounts, secrets, box)
+    return Layered(plan=wanted, accounts=accounts, environments=environments)
 
 
 def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
@@ -165,11 +159,11 @@ def _diff(box: Box, rendering: Rendering, observed: Observed) -> tuple[Action, .
 
 
 def _apply(
-    box: Box, rendering: Rendering, actions: tuple[Action, ...], supervision: Supervision, deadline: float, say: Say
+    box: Box, rendering: Rendering, actions: tuple[Action, ...], supervised: Supervision, deadline: float, say: Say
 ) -> Outcome:
     generation = rendering.generation
     known = ReadyRecord(box)
-    if all(isinstance(action, Keep) and known.knows(action.running) for action in actions) and supervision.lives:
+    if all(isinstance(action, Keep) and known.knows(action.running) for action in actions) and supervised.lives:
         store.switch_current(box, generation)
         return Outcome(
             generation=generation, actions=actions, results={a.program: "kept" for a in actions}, failures={}
@@ -178,11 +172,11 @@ def _apply(
     from bootstrap.world import preflight, processes  # noqa: PLC0415
     from bootstrap.world.apply import Apply  # noqa: PLC0415
 
-    supervision.sweep(lambda text: say("", text))
+    supervised.sweep(lambda text: say("", text))
     preflight.check(box, actions)
     previous = store.read_current(box)
     before = [action.running.store_name for action in actions if action.running is not None]
-    supervisor = supervision.ensure(generation.units)
+    supervisor = supervised.ensure(generation.units)
     outcome = Apply(box, supervisor, generation, previous, processes.new_mark(box), say).run(actions, deadline)
     store.switch_current(box, generation)
     store.prune(box, [generation], before)

@@ -11,7 +11,9 @@ import click
 from bootstrap import boot
 from bootstrap.boot import Request
 from bootstrap.cli.options import tag_options
+from bootstrap.generation import launch_of
 from bootstrap.launcher import BY_HAND, MARK, render_env, render_run
+from bootstrap.oneoff import oneoff_of, resolve_oneoff
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
@@ -30,7 +32,12 @@ _RUN, _ENV = 8, 9  # descriptors: the texts are in memory only and gone with the
 def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
     """Run COMMAND (a shell, if none is given) as SERVICE would run it; the exit code is the command's own."""
     request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity, dry=True)
-    launch, environment = boot.render_oneoff(settings.box, request, service, lambda _, text: click.echo(text, err=True))
+    box = settings.box
+    tags = boot.gather_tags(box, request, _notice)
+    layered = boot.layer(box, tags, request, _notice, lambda plan: resolve_oneoff(plan, service))
+    program = oneoff_of(layered.plan)
+    launch = launch_of(program, layered.accounts[program.name], os.geteuid())
+    environment = layered.environments[program.name]
     texts = {
         _RUN: render_run(launch, f"/proc/self/fd/{_ENV}", spare=(_RUN, _ENV)),
         _ENV: render_env(launch, {key: variable.value for key, variable in environment.variables.items()}),
@@ -40,6 +47,10 @@ def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
     sys.stdout.flush()
     words = ["/bin/sh", f"/proc/self/fd/{_RUN}", *(command or ("/bin/sh",))]
     os.execve(words[0], words, {MARK: BY_HAND})  # noqa: S606 - that is what the verb is for; no user value is a script
+
+
+def _notice(_whom: str, text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _keep_in_memory(descriptor: int, content: bytes) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
 
 KILL_WAIT_S = 5.0
+_ROUNDS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +75,32 @@ def read_marked(box: Box) -> list[Marked]:
 
 def sweep(box: Box, living_token: str | None, *, grace_s: float, say: Callable[[str], None]) -> None:
     """End whatever an earlier supervisord or ``up`` has left behind, and wait until it is gone."""
-    orphans = [process for process in read_marked(box) if process.token != living_token]
-    if not orphans:
-        return
-    names = sorted({process.program or f"pid {process.pid}" for process in orphans})
-    say(f"stopping what an earlier supervisor has left behind: {', '.join(names)}")
-    end({process.pid for process in orphans}, grace_s=grace_s)
+
+    def find() -> list[Marked]:
+        return [process for process in read_marked(box) if process.token != living_token]
+
+    orphans = find()
+    if orphans:
+        names = sorted({process.program or f"pid {process.pid}" for process in orphans})
+        say(f"stopping what an earlier supervisor has left behind: {', '.join(names)}")
+        end_all(find, grace_s=grace_s)
+
+
+def end_all(find: Callable[[], list[Marked]], *, grace_s: float) -> None:
+    """End what ``find`` finds until it finds nothing: what forks while it is being ended is found the next time.
+
+    Only the first round gets the grace. Raises ApplyFailed when that never ends.
+    """
+    for round_ in range(_ROUNDS):
+        left = find()
+        if not left:
+            return
+        end({process.pid for process in left}, grace_s=0.0 if round_ else grace_s)
+    names = sorted({process.program or f"pid {process.pid}" for process in find()})
+    raise ApplyFailed(
+        f"cannot end {', '.join(names)}: it forks faster than it can be killed\n"
+        "  nothing is started beside it; way out: limit its processes (limits: {processes: …}) or reboot the box"
+    )
 
 
 def end(pids: Iterable[int], *, grace_s: float) -> None:

@@ -90,14 +90,12 @@ class Stopper:
     def _end_leftovers(self, programs: Sequence[ObservedProgram], graces: dict[str, float]) -> None:
         names = {program.name for program in programs}
         groups = {program.pid for program in programs if program.pid is not None}
-        left = [
-            process
-            for process in processes.read_marked(self._box)
-            if process.program in names or process.group in groups
-        ]
-        if left:
-            grace_s = max(graces.values())
-            processes.end({process.pid for process in left}, grace_s=grace_s)
+
+        def find() -> list[processes.Marked]:
+            marked = processes.read_marked(self._box)
+            return [process for process in marked if process.program in names or process.group in groups]
+
+        processes.end_all(find, grace_s=max(graces.values()))
 
 
 def _grace(facts: dict[str, Any] | None) -> float:
