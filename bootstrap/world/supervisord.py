@@ -44,6 +44,7 @@ _OBSERVE = "bootstrap.observe"
 _RUNNING = 1  # supervisor.states.SupervisorStates
 _UNKNOWN_METHOD = 1  # supervisor.xmlrpc.Faults
 _BAD_NAME = 10
+_DIED_OR_RUNS = frozenset({40, 50, 60})  # ABNORMAL_TERMINATION, SPAWN_ERROR, ALREADY_STARTED
 _NOT_RUNNING = 70
 
 
@@ -195,7 +196,10 @@ class Supervisor:
                 raise _unavailable("change", fault) from fault
 
     def start(self, units: Iterable[Unit]) -> dict[str, str]:
-        """Start programs without waiting; the answer names those that could not be started, with the cause."""
+        """Start programs without waiting; the answer names those that could not be started, with the cause.
+
+        One that has died already was started: its exit says more than supervisord's fault does.
+        """
         units = tuple(units)
         names = [unit.name for unit in units]
         calls: list[tuple[str, tuple[Any, ...]]] = [

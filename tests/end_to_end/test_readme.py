@@ -18,7 +18,7 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 SAME = [
     (re.compile(r"generation [0-9a-f]{16}"), "generation G"),
     (re.compile(r"ready( after [0-9.]+ s)?$"), "ready"),
-    (re.compile(r"[0-9]+\.[0-9] s"), "T"),
+    (re.compile(r"[0-9]+(\.[0-9])? s"), "T"),
     (re.compile(r"  [0-9]+ +T +"), "  PID  T  "),
     (re.compile(r" +PID +AGE +"), "  PID  AGE  "),
 ]
