@@ -71,19 +71,37 @@ def reload(box: Box, names: tuple[str, ...], say: Say) -> tuple[str, ...]:
 
 
 def down(box: Box, say: Say) -> tuple[str, ...]:
-    """Stop everything in reverse waves and leave nothing but logs and the services' own data."""
+    """Stop everything in reverse waves and leave nothing but logs and the services' own data.
+
+    It does not depend on a supervisor that cooperates: one that is shutting down is waited for, one that does not
+    answer is ended, and then what it leaves behind is.
+    """
     store.open_state(box)
     with lock.held(box, "down", wait_s=60.0, say=lambda text: say("", text)):
         supervisor = supervisord.connect(box)
         stopped: tuple[str, ...] = ()
         if supervisor is not None:
-            programs = supervisor.observe().programs
-            _stopper(box, supervisor, say).stop_in_waves(programs, waves_of(store.read_current(box)))
-            supervisor.shut_down()
-            stopped = tuple(sorted(program.name for program in programs))
+            try:
+                stopped = _stop_all(box, supervisor, say)
+            except Unavailable as error:
+                say("", f"ending the supervisor by force: {str(error).splitlines()[0]}")
+                processes.end([supervisor.pid], grace_s=0.0)
         processes.sweep(box, None, grace_s=supervision.SWEEP_GRACE_S, say=lambda text: say("", text))
         store.remove_everything(box)
     return stopped
+
+
+def _stop_all(box: Box, supervisor: Supervisor, say: Say) -> tuple[str, ...]:
+    if not supervisor.is_up():
+        say("", "the supervisor is shutting down already: waiting for it")
+        if not processes.wait_until_ended(supervisor.pid, supervisord.STOP_TIMEOUT_S):
+            raise Unavailable(f"it has not ended within {supervisord.STOP_TIMEOUT_S:.0f} s")
+        return ()
+    programs = supervisor.observe().programs
+    _stopper(box, supervisor, say).stop_in_waves(programs, waves_of(store.read_current(box)))
+    processes.end(processes.read_children(supervisor.pid), grace_s=0.0)  # what has cleared its environment and fled
+    supervisor.shut_down()
+    return tuple(sorted(program.name for program in programs))
 
 
 def _act(

@@ -7,7 +7,9 @@ than it will be in the end. After a failed flush nothing is retried: the new fil
 
 from __future__ import annotations
 
+import json
 import os
+from typing import Any
 
 from bootstrap.errors import Unavailable
 
@@ -70,6 +72,15 @@ def read_if_there(path: str) -> bytes | None:
         return file.read()
 
 
+def read_mapping(path: str) -> dict[str, Any]:
+    """What a JSON file of ours holds; empty when it is not there, or is damaged and so has to be made again."""
+    try:
+        found = json.loads(read_if_there(path) or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def remove_if_there(path: str) -> None:
     """Remove a file; one that is not there is removed already."""
     try:
@@ -81,16 +92,18 @@ def remove_if_there(path: str) -> None:
 
 
 def make_directory(path: str, mode: int) -> None:
-    """Make a directory with exactly this mode, and what is missing above it; refuse a link in its place."""
+    """Make a directory with exactly this mode, and what is missing above it (0755); refuse a link in its place."""
     try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        above = os.path.dirname(path)
+        if above and not os.path.isdir(above):
+            make_directory(above, 0o755)
         try:
             os.mkdir(path, mode)
         except FileExistsError:
             if os.path.islink(path) or not os.path.isdir(path):
                 raise
         else:
-            os.chmod(path, mode)
+            os.chmod(path, mode)  # whatever the umask is
     except OSError as error:
         raise refused("make the directory", path, error) from error
 

@@ -46,7 +46,9 @@ def read_stamp(box: Box, tags: Iterable[Tag]) -> Stamp:
         reading.add_all_below(box.config)
     reading.add_definitions(box.services)
     context = (bootstrap.__version__, box, os.geteuid(), [(tag.key, tag.value) for tag in tags])
-    return Stamp(text=reading.digest(repr(context)), is_settled=reading.newest_ns < now_ns - _GRAIN_NS)
+    return Stamp(
+        text=reading.digest(repr(context)), is_settled=reading.is_steady and reading.newest_ns < now_ns - _GRAIN_NS
+    )
 
 
 class _Reading:
@@ -57,6 +59,7 @@ class _Reading:
     """
 
     def __init__(self) -> None:
+        self.is_steady = True  # nothing vanished while we looked
         self._names: list[str] = []
         self._numbers = array("q")
 
@@ -72,10 +75,11 @@ class _Reading:
         """Every file of a tree but git's own; whoever reads a file that can't be read says what is wrong with it."""
         directories = [top]
         for directory in directories:
-            self.add(directory, os.lstat(directory))
             try:
+                self.add(directory, os.lstat(directory))
                 entries = os.scandir(directory)
             except OSError:
+                self.is_steady = False
                 continue
             with entries:
                 for entry in entries:
@@ -83,7 +87,10 @@ class _Reading:
                         if entry.name != ".git":
                             directories.append(entry.path)
                         continue
-                    self.add(entry.name, entry.stat(follow_symlinks=False))
+                    try:
+                        self.add(entry.name, entry.stat(follow_symlinks=False))
+                    except FileNotFoundError:
+                        self.is_steady = False  # an editor or a checkout is at work
 
     def add_definitions(self, services: str) -> None:
         with os.scandir(services) as entries:

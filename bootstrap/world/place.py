@@ -26,7 +26,8 @@ def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) ->
     kept = (
         state or environ.get("BOOTSTRAP_STATE") or (DEFAULT_STATE if found == DEFAULT_ROOT else f"{found}/.bootstrap")
     )
-    return Box(root=found, state=os.path.abspath(kept))
+    # One directory, one name: it is in the mark of every process, and a second name would be a second box.
+    return Box(root=found, state=os.path.realpath(kept))
 
 
 def _nearest_root() -> str | None:

@@ -1,6 +1,7 @@
 """What bootstrap adds to supervisord from inside, through its documented ``[rpcinterface:x]`` hook.
 
 - *Wake*: signals and state changes end the main loop's one-second poll at once.
+- *One tree*: what a crashed program leaves in its process group is killed before it is started again.
 - *Ledger*: the last starts and exits of every program with code, signal and cause, which supervisord forgets.
 - *Policy*: restarts with a growing delay, and ``failed`` when a program starts too often inside its window.
 - *Waves*: a bare SIGTERM stops programs by priority, each priority in parallel.
@@ -17,6 +18,7 @@ config, group, change_state · ``events.subscribe`` · ``UnhosedConfigParser``. 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -166,10 +168,12 @@ class Plugin:
                 if event.from_state == ProcessStates.STOPPING:
                     self._note_exit(record, process, "stopped")
             case ProcessStates.EXITED:
+                _end_group(process.pid)
                 self._note_exit(record, process, None)
                 process.change_state(ProcessStates.BACKOFF)  # comes back here: one place decides about restarts
             case ProcessStates.BACKOFF:
                 if event.from_state != ProcessStates.EXITED:
+                    _end_group(process.pid)
                     self._note_exit(record, process, None)
                 self._plan_restart(record, process)
             case _:
@@ -317,6 +321,13 @@ class _Wake:
 
     def handle_error(self) -> None:
         """supervisord calls this for every dispatcher; there is nothing to close."""
+
+
+def _end_group(pid: int) -> None:
+    """A leader has died of itself: what it has left in its group must not stand beside its successor."""
+    if pid:
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _last_wave(groups: Any) -> list[Any]:

@@ -34,7 +34,7 @@ def check(box: Box, actions: Iterable[Action]) -> None:
     ]
     if missing:
         raise DefinitionError(*missing)
-    taken = [problem for action in coming if (problem := _check_port(action)) is not None]
+    taken = [problem for action in coming if (problem := _check_port(box, action)) is not None]
     if taken:
         raise ApplyFailed("\n".join(taken))
 
@@ -47,7 +47,7 @@ def _check_tools() -> None:
         )
 
 
-def _check_port(action: Start | Replace) -> str | None:
+def _check_port(box: Box, action: Start | Replace) -> str | None:
     port = action.unit.port
     if port is None:
         return None
@@ -64,8 +64,8 @@ def _check_port(action: Start | Replace) -> str | None:
         else:
             return None
     pid = _find_listener(port)
-    if pid is not None and processes.token_of(pid) is not None:
-        return None  # ours: it is stopped before this one starts
+    if any(process.pid == pid for process in processes.read_marked(box)):
+        return None  # of this box: it is stopped before this one starts
     return (
         f'cannot start "{action.program}": port {port} is in use by {_describe(pid)}\n'
         "  nothing has been changed; way out: end that process, or give one of the two another port"

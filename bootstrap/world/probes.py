@@ -194,7 +194,7 @@ def _probe_exec(probe: Exec, target: Target, deadline: float, timeout_s: float) 
             stderr=subprocess.STDOUT,
             env={MARK: target.mark},  # `run` makes the program's own
             cwd="/",
-            process_group=0,
+            start_new_session=True,  # no terminal of ours, and a group of its own
         )
     except OSError as error:
         raise _NotReadyError(f"cannot run {command}: {error.strerror}") from None

@@ -7,7 +7,7 @@ the one that took its place.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.world import disk
 
@@ -23,11 +23,7 @@ class ReadyRecord:
 
     def __init__(self, box: Box) -> None:
         self._path = f"{box.run}/ready.json"
-        self._entries: dict[str, list[Any]] = {}
-        try:
-            self._entries = json.loads(disk.read_if_there(self._path) or b"{}")
-        except ValueError:
-            return  # damaged: everything is probed again
+        self._entries = disk.read_mapping(self._path)
 
     def knows(self, program: ObservedProgram) -> bool:
         return self._entries.get(program.name) == [program.pid, program.started_at]

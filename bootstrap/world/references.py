@@ -50,11 +50,7 @@ def _name(reference: Reference) -> str:
 
 
 def _read_pins(box: Box) -> dict[str, list[str]]:
-    try:
-        pins: dict[str, list[str]] = json.loads(disk.read_if_there(f"{box.run}/secrets.json") or b"{}")
-    except ValueError:
-        return {}
-    return pins
+    return disk.read_mapping(f"{box.run}/secrets.json")
 
 
 def _write_pins(box: Box, pins: Mapping[str, list[str]]) -> None:

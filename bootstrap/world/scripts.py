@@ -24,12 +24,10 @@ def prepare_directories(box: Box, units: Sequence[Unit]) -> None:
     facts = store.read_facts(box, [unit.store_name for unit in units])
     for unit in units:
         path = box.data(unit.service)
-        if os.path.isdir(path):
-            continue
         disk.make_directory(path, 0o700)
-        user = facts[unit.store_name]["user"]
-        if user is not None:
-            os.chown(path, user[0], user[1])
+        uid, gid = facts[unit.store_name]["user"] or (os.geteuid(), os.getegid())
+        if os.lstat(path).st_uid != uid:
+            os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def run_setups(
@@ -104,12 +102,7 @@ def _log(box: Box, unit: Unit) -> str:
 
 
 def _read_done(box: Box) -> dict[str, str]:
-    text = disk.read_if_there(f"{box.run}/setups.json")
-    try:
-        done: dict[str, str] = json.loads(text or b"{}")
-    except ValueError:
-        return {}
-    return done
+    return disk.read_mapping(f"{box.run}/setups.json")
 
 
 def _write_done(box: Box, done: dict[str, str]) -> None:

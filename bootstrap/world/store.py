@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.errors import DefinitionError
+from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.rendering import Generation, Rendering, StoreEntry, parse_summary, render_summary
 from bootstrap.world import clock, disk
 
@@ -70,8 +70,9 @@ def write_entries(box: Box, entries: Iterable[StoreEntry]) -> None:
     """Write the entries that are not in the store yet; each appears whole or not at all."""
     for entry in entries:
         final = f"{box.store}/{entry.name}"
-        if os.path.isdir(final):
+        if _is_whole(final, entry):
             continue
+        _remove_tree(final)
         partial = f"{box.store}/.new-{entry.name}"
         _remove_tree(partial)
         try:
@@ -83,6 +84,14 @@ def write_entries(box: Box, entries: Iterable[StoreEntry]) -> None:
             os.rename(partial, final)
         except OSError as error:
             raise disk.refused("write", final, error) from error
+
+
+def _is_whole(path: str, entry: StoreEntry) -> bool:
+    """Whether an entry stands there with every file; its name is a digest of their content."""
+    try:
+        return all(os.lstat(f"{path}/{name}").st_size == len(text) for name, (text, _) in entry.files.items())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def has_entries(box: Box, generation: Generation) -> bool:
@@ -101,7 +110,7 @@ def write_generation(box: Box, rendering: Rendering) -> None:
     if not rendering.entries:
         return  # it was remembered, so it stands there already
     directory = f"{box.generations}/{generation.id}"
-    if os.path.exists(f"{directory}/generation.json"):
+    if read_generation(box, generation.id) == generation:
         return
     disk.make_directory(directory, 0o700)
     disk.write_durably(f"{directory}/generation.json", render_summary(generation))
@@ -109,12 +118,10 @@ def write_generation(box: Box, rendering: Rendering) -> None:
 
 def read_generation(box: Box, generation_id: str) -> Generation | None:
     """A generation by id; ``None`` if it is not there or was cut off."""
-    text = disk.read_if_there(f"{box.generations}/{generation_id}/generation.json")
-    if text is None:
-        return None
     try:
-        return parse_summary(text)
-    except ValueError:
+        text = disk.read_if_there(f"{box.generations}/{generation_id}/generation.json")
+        return None if text is None else parse_summary(text)
+    except (Unavailable, ValueError):
         return None
 
 
@@ -136,10 +143,8 @@ def read_current(box: Box) -> Generation | None:
     """The generation in force."""
     try:
         return read_generation(box, os.path.basename(os.readlink(box.current)))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise disk.refused("read", box.current, error) from error
+    except OSError:
+        return None  # nothing is in force, or something stands there that is no link of ours
 
 
 def switch_current(box: Box, generation: Generation) -> None:
@@ -162,14 +167,10 @@ def switch_current(box: Box, generation: Generation) -> None:
 
 def read_remembered(box: Box, stamp: str) -> Generation | None:
     """The generation that these very inputs were rendered into, if it is still there as a whole."""
-    text = disk.read_if_there(f"{box.run}/remembered.json")
-    try:
-        remembered = json.loads(text or b"{}")
-    except ValueError:
-        return None
+    remembered = disk.read_mapping(f"{box.run}/remembered.json")
     if remembered.get("inputs") != stamp:
         return None
-    generation = read_generation(box, remembered["generation"])
+    generation = read_generation(box, str(remembered.get("generation")))
     if generation is None or not has_entries(box, generation):
         return None
     return generation
@@ -183,12 +184,8 @@ def write_remembered(box: Box, stamp: str, generation: Generation) -> None:
 
 def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What is known about rendered programs, by store name; names that are gone are left out."""
-    facts = {}
-    for name in store_names:
-        text = disk.read_if_there(f"{box.store}/{name}/program.json")
-        if text is not None:
-            facts[name] = json.loads(text)
-    return facts
+    facts = {name: disk.read_mapping(f"{box.store}/{name}/program.json") for name in store_names}
+    return {name: known for name, known in facts.items() if known}
 
 
 def prune(box: Box, keep: Sequence[Generation], running: Iterable[str]) -> None:
@@ -208,8 +205,7 @@ def prune(box: Box, keep: Sequence[Generation], running: Iterable[str]) -> None:
 
 def remove_everything(box: Box) -> None:
     """What ``down`` leaves behind is logs and the services' own data."""
-    disk.remove_if_there(box.current)
-    for path in (box.generations, box.run):
+    for path in (box.current, box.generations, box.run):
         _remove_tree(path)
     for name in ("key", "last-identity.json"):
         disk.remove_if_there(f"{box.state}/{name}")

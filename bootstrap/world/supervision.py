@@ -39,7 +39,7 @@ class Supervision:
     def sweep(self, say: Callable[[str], None]) -> None:
         """End what has lost its supervisor, before anything is started beside it."""
         pid = self._daemon.pid if self._daemon else self._supervisor.pid if self._supervisor else None
-        processes.sweep(self._box, processes.token_of(pid) if pid else None, grace_s=SWEEP_GRACE_S, say=say)
+        processes.sweep(self._box, pid, grace_s=SWEEP_GRACE_S, say=say)
 
     def ensure(self, units: tuple[Unit, ...]) -> Supervisor:
         """The living supervisor, started if need be with these programs known and none of them running."""

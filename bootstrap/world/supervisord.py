@@ -7,6 +7,7 @@ at once, and whoever wants to wait polls ``observe``, which also wakes the daemo
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bootstrap.rendering import Unit
 
 NOTHING = Observed(daemon=None)  # what is observed where no supervisor lives
+RPC_TIMEOUT_S = 15.0  # supervisord answers in milliseconds; a stopped one never does
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.002
@@ -92,13 +94,15 @@ def prepare(box: Box) -> Daemon:
             cwd=box.run,
             start_new_session=True,
         )
+    processes.record_session(box, process.pid)
     return Daemon(process)
 
 
 def connect(box: Box) -> Supervisor | None:
     """The supervisor of this box, ``None`` if there is none."""
+    timeout_s = float(os.environ.get("BOOTSTRAP_RPC_TIMEOUT", RPC_TIMEOUT_S))
     try:
-        return Supervisor(Connection(box.socket), box)
+        return Supervisor(Connection(box.socket, timeout_s), box)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         return None
     except OSError as error:
@@ -146,11 +150,15 @@ class Supervisor:
         return self._connection.peer_pid
 
     def is_up(self) -> bool:
-        """Whether it takes orders; it does not while it shuts down."""
+        """Whether it takes orders; it does not while it shuts down. Raises Unavailable when it says nothing."""
         try:
             state: dict[str, Any] = self._connection.call("supervisor.getState")
-        except Unavailable:
-            return False  # it has closed the connection: it is on its way out
+        except Fault:
+            return False  # all that it answers while it shuts down
+        except Unavailable as error:
+            if isinstance(error.__cause__, ConnectionError):
+                return False  # it has closed the connection: it is on its way out
+            raise
         return bool(state["statecode"] == _RUNNING)
 
     def begin_observing(self) -> None:

@@ -141,3 +141,46 @@ def test_an_up_that_is_killed_anywhere_is_finished_by_the_next(sandbox, when):
     status = sandbox.status()
     assert status["converged"]
     assert all(sandbox.environ_of(program["pid"])[b"A"] == b"1" for program in status["programs"])
+
+
+FILES = ["run/remembered.json", "run/ready.json", "run/setups.json", "run/secrets.json", "run/programs.conf"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{", b'{"inputs": 1, "api-web": 2}', b"\xff\x00"])
+def test_damaged_files_of_ours_are_made_again_and_restart_nothing(sandbox, damage):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    before = sandbox.pids()
+    for name in FILES:
+        (sandbox.state / name).write_bytes(damage)
+    for path in sandbox.state.glob("generations/*/generation.json"):
+        path.write_bytes(damage)
+    sandbox.run("up")
+    assert sandbox.pids() == before
+    assert sandbox.status()["converged"]
+
+
+def test_a_store_entry_that_lost_a_file_is_written_again_before_it_is_started_from(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    sandbox.run("stop")
+    for path in sandbox.state.glob("run/store/*/env"):
+        path.unlink()
+    (sandbox.state / "run/remembered.json").unlink(missing_ok=True)
+    sandbox.run("up")
+    assert sandbox.status()["converged"]
+
+
+def test_a_supervisor_that_does_not_answer_is_75_and_not_for_ever(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    os.kill(sandbox.daemon, signal.SIGSTOP)
+    try:
+        done = sandbox.run("status", code=75, environ={"BOOTSTRAP_RPC_TIMEOUT": "0.2"})
+    finally:
+        os.kill(sandbox.daemon, signal.SIGCONT)
+    socket = sandbox.state / "run/supervisord.sock"
+    assert done.stderr == (
+        f"error: cannot talk to supervisord at {socket}: timed out\n"
+        "  way out: run the command again; if it stays so, look into log/supervisord.log\n"
+    )
