@@ -100,6 +100,7 @@ def _render_program(
         "run": (run.encode(errors="surrogateescape"), 0o700),
         "env": (env, 0o600),
         "program.json": (facts, 0o600),
+        "secrets": (json.dumps([v.value for v in environment.variables.values() if v.secret]).encode(), 0o600),
     }
     if process.stop.script is not None:
         files["control/t"] = (_render_stop_script(process.stop.script, f"{store}/{unit.store_name}"), 0o700)

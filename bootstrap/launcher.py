@@ -22,31 +22,11 @@ if TYPE_CHECKING:
 
 # What the shells of this world treat as theirs: setting them fails, is ignored or changes how the shell works.
 SHELL_NAMES = frozenset(
-    [
-        "_",
-        "IFS",
-        "LINENO",
-        "OPTIND",
-        "PPID",
-        "BASHOPTS",
-        "BASHPID",
-        "BASH_COMMAND",
-        "BASH_LINENO",
-        "BASH_SUBSHELL",
-        "BASH_VERSINFO",
-        "DIRSTACK",
-        "EPOCHREALTIME",
-        "EPOCHSECONDS",
-        "EUID",
-        "FUNCNAME",
-        "GROUPS",
-        "HISTCMD",
-        "RANDOM",
-        "SECONDS",
-        "SHELLOPTS",
-        "SRANDOM",
-        "UID",
-    ]
+    """
+    _ IFS LINENO OPTIND PPID
+    BASHOPTS BASHPID BASH_COMMAND BASH_LINENO BASH_SUBSHELL BASH_VERSINFO DIRSTACK EPOCHREALTIME EPOCHSECONDS EUID
+    FUNCNAME GROUPS HISTCMD RANDOM SECONDS SHELLOPTS SRANDOM UID
+    """.split()  # noqa: SIM905 - a list of words, read as one
 )
 # supervisord adds these to every child; a program must not be able to tell who started it.
 SUPERVISOR_NAMES = (

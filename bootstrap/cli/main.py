@@ -110,6 +110,7 @@ def cli(
 
 def main() -> NoReturn:
     """Run the verb that was typed; the exit code says how it went (see ``docs`` in the README)."""
+    _open_standard_files()
     os.umask(0o077)  # what we write is ours; every file that is not gets its mode explicitly
     gc.set_threshold(100_000)  # a verb lives for milliseconds and makes values, hardly any cycles
     try:
@@ -132,6 +133,18 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the one place for what nobody expected
         _fail(EXIT_BUG, "Bug", _describe_bug(error))
     _exit(code if isinstance(code, int) else 0)
+
+
+def _open_standard_files() -> None:
+    """With one of 0, 1, 2 closed, the next file we open would get its number, and what we print would go there."""
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor > 2:
+            os.close(descriptor)
+            break
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - os takes it by position only
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - it lives as long as we do
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
 
 
 def _fail(code: int, kind: str, message: str) -> NoReturn:

@@ -46,7 +46,18 @@ def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
         _keep_in_memory(descriptor, text.encode(errors="surrogateescape"))
     sys.stdout.flush()
     words = ["/bin/sh", f"/proc/self/fd/{_RUN}", *(command or ("/bin/sh",))]
+    if launch.credentials is not None and os.isatty(0):
+        _run_on_own_terminal(words)
     os.execve(words[0], words, {MARK: BY_HAND})  # noqa: S606 - that is what the verb is for; no user value is a script
+
+
+def _run_on_own_terminal(words: list[str]) -> NoReturn:
+    """Another user must not hold our terminal: he could type into it (TIOCSTI). He gets one of his own."""
+    import pty  # noqa: PLC0415 - only for people
+
+    os.environ.clear()
+    os.environ[MARK] = BY_HAND
+    sys.exit(os.waitstatus_to_exitcode(pty.spawn(words)))
 
 
 def _notice(_whom: str, text: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from bootstrap.health import Failed, Readiness, Ready, SinceStart, judge_readiness
-from bootstrap.world import clock, logs
+from bootstrap.world import clock, logs, masking
 from bootstrap.world.prober import TIMEOUT_S, Prober
 from bootstrap.world.ready_record import ReadyRecord
 
@@ -100,7 +100,8 @@ class Wait:
         path = self._box.program_log(name)
         has_written = logs.read_end(path) != candidate.log_start
         lines = logs.tail(path, TAIL_LINES) if has_written else ["(it has written nothing)"]
-        tail = "".join(f"\n  | {logs.visible(line)}" for line in lines)
+        tail = masking.quote_lines(self._box, candidate.unit, lines)
+        reason = masking.mask(self._box, candidate.unit, reason)
         return f'cannot get "{name}" ready: {late}{reason}\n  where: {path}{tail}'
 
 

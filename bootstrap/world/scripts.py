@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from bootstrap.launcher import MARK
-from bootstrap.world import clock, disk, logs, store
+from bootstrap.world import clock, disk, logs, masking, store
 from bootstrap.world.readiness import TAIL_LINES
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _wait(box: Box, unit: Unit, child: subprocess.Popen[bytes], deadline: float)
     else:
         ended = f"exit code {code}" if code > 0 else f"signal {-code}"
     path = _log(box, unit)
-    tail = "".join(f"\n  | {logs.visible(line)}" for line in logs.tail(path, TAIL_LINES))
+    tail = masking.quote_lines(box, unit, logs.tail(path, TAIL_LINES))
     return f'cannot set up "{unit.service}": {ended} ({"; ".join(unit.setup)})\n  where: {path}{tail}'
 
 

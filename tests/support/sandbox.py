@@ -135,7 +135,7 @@ class Sandbox:
     def environ_of(self, pid):
         """What a process really has in its environment."""
         raw = Path(f"/proc/{pid}/environ").read_bytes()
-        return dict(pair.split(b"=", 1) for pair in raw.split(b"\0") if pair)
+        return dict(pair.split(b"=", 1) for pair in raw.split(b"\0") if b"=" in pair)
 
     def clean_up(self):
         for child in self.started:

@@ -1,0 +1,153 @@
+"""What programs, neighbours and terminals do to us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.sandbox import Sandbox, kill_and_wait, wait_until
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+# a program that writes its title over its own environment, as nginx, redis and Ruby do
+TITLED = """\
+import ctypes, os, time
+stack = next(line for line in open("/proc/self/maps") if "[stack]" in line)
+fields = open("/proc/self/stat").read().rpartition(") ")[2].split()
+start, end = int(fields[47]), int(fields[48])
+ctypes.memset(start, 0x20, end - start)
+open("titled", "w").write(str(os.getpid()))
+time.sleep(1000)
+"""
+
+
+def test_a_program_that_overwrites_its_environment_is_still_found_after_kill_9_of_supervisord(sandbox):
+    folder = sandbox.service(
+        "api", f"processes:\n  web: {{command: 'exec {sys.executable} titled.py', ready: {{exec: 'test -e titled'}}}}\n"
+    )
+    (folder / "titled.py").write_text(TITLED)
+    sandbox.run("up")
+    old = sandbox.pids()["api-web"]
+    assert b"BOOTSTRAP_MARK" not in sandbox.environ_of(old)
+    kill_and_wait(sandbox.daemon)
+    sandbox.run("up")
+    assert old not in sandbox.marked()
+    assert sandbox.pids()["api-web"] != old
+    sandbox.run("down")
+    assert sandbox.marked() == {}
+
+
+def test_what_a_crashed_leader_leaves_in_its_group_does_not_stand_beside_its_successor(sandbox):
+    folder = sandbox.service(
+        "api",
+        "processes:\n  web:\n    ready: {exec: 'test -s child'}\n"
+        "    command: 'sleep 2000 & echo $! >> child; exec sleep 1000'\n",
+    )
+    sandbox.run("up")
+    before = sandbox.pids()["api-web"]
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: len((folder / "child").read_text().split()) == 2, "the restart")
+    first, second = map(int, (folder / "child").read_text().split())
+    wait_until(lambda: first not in sandbox.marked(), "the end of the old child")
+    assert second in sandbox.marked()
+
+
+@needs_root
+def test_a_service_user_can_use_its_data_directory(sandbox):
+    for above in [sandbox.state, *sandbox.state.parents]:
+        if above.exists() and above.stat().st_mode & 0o001 == 0 and str(above).startswith("/tmp/pytest"):
+            above.chmod(above.stat().st_mode | 0o011)
+    sandbox.service(
+        "api",
+        "processes:\n  web:\n    user: nobody\n    ready: {exec: 'test -e $BOOTSTRAP_DATA/written'}\n"
+        "    command: 'touch $BOOTSTRAP_DATA/written && exec sleep 1000'\n",
+    )
+    sandbox.run("up")
+    assert (sandbox.state / "data/api/written").stat().st_uid == 65534
+
+
+def test_another_box_whose_path_ends_like_ours_is_left_alone(tmp_path):
+    inner = Sandbox(tmp_path / "x")
+    outer = Sandbox(tmp_path / f"y:{inner.root.parent}".replace("/", "_"))
+    for box in (inner, outer):
+        box.sleeper("api")
+        box.run("up")
+    try:
+        mine = inner.pids()
+        kill_and_wait(outer.daemon)
+        outer.run("up")
+        assert inner.pids() == mine
+    finally:
+        for box in (inner, outer):
+            box.clean_up()
+
+
+def test_two_names_of_one_state_are_one_box(sandbox, tmp_path):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    before = sandbox.pids()
+    (tmp_path / "link").symlink_to(sandbox.state)
+    sandbox.run("--state", str(tmp_path / "link"), "up")
+    assert sandbox.pids() == before
+
+
+def test_an_up_that_meets_a_supervisor_shutting_down_waits_for_it(sandbox):
+    sandbox.sleeper(
+        "api",
+        command='trap "sleep 0.5; exit 0" TERM; touch up; while :; do sleep 0.01; done',
+        ready="{exec: 'test -e up'}",
+    )
+    sandbox.run("up")
+    os.kill(sandbox.daemon, signal.SIGTERM)
+    sandbox.run("up")
+    assert sandbox.status()["converged"]
+
+
+def test_down_ends_a_supervisor_that_does_not_answer(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    os.kill(sandbox.daemon, signal.SIGSTOP)
+    done = sandbox.run("down", environ={"BOOTSTRAP_RPC_TIMEOUT": "0.2"})
+    assert done.stdout.startswith("ending the supervisor by force: cannot talk to supervisord at ")
+    assert sandbox.marked() == {}
+
+
+def test_what_has_cleared_its_environment_and_fled_is_gone_after_down(sandbox):
+    folder = sandbox.sleeper(
+        "api",
+        command='env -i setsid -f sh -c "echo \\$\\$ > fled; exec sleep 3000"; exec sleep 1000'.replace("'", ""),
+        ready="{exec: 'test -s fled'}",
+    )
+    sandbox.run("up")
+    fled = int((folder / "fled").read_text())
+    sandbox.run("down")
+    stat = Path(f"/proc/{fled}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] in "ZX"
+
+
+@pytest.mark.parametrize("output", ["| head -n 1", "> /dev/full", "1>&-", "1>&- 2>&-"])
+def test_an_output_that_breaks_does_not_stop_the_work(sandbox, output):
+    for name in ("a", "b", "c"):
+        sandbox.sleeper(name)
+    words = " ".join(sandbox.words("up", "-v"))
+    subprocess.run(
+        ["/bin/sh", "-c", f"{words} {output}"], env=sandbox.environ, cwd=sandbox.root, capture_output=True, check=False
+    )
+    wait_until(lambda: sandbox.status()["converged"], "everything to run")
+
+
+def test_secrets_that_a_program_writes_are_masked_where_its_log_is_quoted(sandbox):
+    sandbox.service(
+        "bad",
+        "secret: [TOKEN]\nprocesses:\n  main: {command: 'echo \"conn $TOKEN\"; exec sleep 1000',"
+        " ready: {exec: 'echo \"bad login $TOKEN\"; exit 1', timeout: 200ms}}\n",
+    )
+    sandbox.config("services/bad/common/TOKEN", "canary-0815")
+    done = sandbox.run("up", code=1)
+    assert "canary" not in done.stdout + done.stderr
+    assert "| conn ••••••" in done.stdout
+    assert "bad login ••••••" in done.stdout
