@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -28,8 +29,9 @@ def held(box: Box, doing: str, *, wait_s: float, say: Callable[[str], None]) -> 
     descriptor = _lock(box, clock.now() + wait_s, say)
     try:
         record = {"pid": os.getpid(), "doing": doing, "since": clock.wall_text()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(record).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: then others are only told that somebody is at it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(record).encode(), 0)
         yield
     finally:
         os.close(descriptor)

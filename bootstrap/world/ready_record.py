@@ -6,9 +6,11 @@ the one that took its place.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
+from bootstrap.errors import Unavailable
 from bootstrap.world import disk
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ class ReadyRecord:
         return self._entries.get(program.name) == [program.pid, program.started_at]
 
     def add(self, programs: Sequence[ObservedProgram]) -> None:
-        """Record these, durably enough for a run directory."""
+        """Record these; where the disk refuses, they are only probed once more than needed."""
         if not programs:
             return
         self._entries |= {program.name: [program.pid, program.started_at] for program in programs}
-        disk.write_for_this_boot(self._path, json.dumps(self._entries).encode())
+        with contextlib.suppress(Unavailable):
+            disk.write_for_this_boot(self._path, json.dumps(self._entries).encode())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 from typing import TYPE_CHECKING
 
+from bootstrap.errors import Unavailable
 from bootstrap.launcher import MARK
 from bootstrap.world import clock, disk, logs, masking, store
 from bootstrap.world.readiness import TAIL_LINES
@@ -106,4 +108,6 @@ def _read_done(box: Box) -> dict[str, str]:
 
 
 def _write_done(box: Box, done: dict[str, str]) -> None:
-    disk.write_for_this_boot(f"{box.run}/setups.json", json.dumps(done).encode())
+    """Where the disk refuses, set-ups are run once more than needed; they are made for that."""
+    with contextlib.suppress(Unavailable):
+        disk.write_for_this_boot(f"{box.run}/setups.json", json.dumps(done).encode())

@@ -52,7 +52,7 @@ def forget_earlier_boot(box: Box) -> None:
         if f"{box.run}/{name}" != box.lock:
             _remove_tree(f"{box.run}/{name}")
     disk.make_directory(box.store, 0o700)
-    disk.write_new(marker, now, 0o600, flush=False)
+    disk.write_for_this_boot(marker, now)
 
 
 def read_key(box: Box, *, keep: bool = True) -> bytes:
