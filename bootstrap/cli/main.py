@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 import bootstrap
+from bootstrap.box import Box
 from bootstrap.cli.settings import Settings
 from bootstrap.errors import BootstrapError
 from bootstrap.world.place import find_box
@@ -99,8 +100,10 @@ def cli(
 
     Example: bootstrap --tag mode=review up
     """
+    ours = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
+    is_asking = not {"-h", "--help"}.isdisjoint(ours)  # how a verb works can be asked anywhere
     context.obj = Settings(
-        box=find_box(root, state, os.environ),
+        box=Box(root="", state="") if is_asking else find_box(root, state, os.environ),
         tags=tags,
         tags_file=tags_file,
         last_identity=last_identity,
