@@ -47,6 +47,7 @@ $(VENV)/bin/python:
 $(VENV)/stack $(VENV)/dev: $(VENV)/%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$*.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m compileall -q bootstrap runit_compat
 	@touch $@
 
 clean:

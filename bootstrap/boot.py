@@ -142,14 +142,14 @@ def layer(
 
 def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
     stamp = inputs.read_stamp(box, tags)
-    remembered = None if request.refresh_secrets else store.read_remembered(box, stamp.text)
+    remembered = None if request.refresh_secrets else store.read_remembered(box, stamp.content)
     if remembered is not None:
         return Rendering(generation=remembered, entries=())
     rendering = render(box, tags, request, say)
     store.write_generation(box, rendering)
     write_last_identity(box, tags)
     if stamp.is_settled:
-        store.write_remembered(box, stamp.text, rendering.generation)
+        store.write_remembered(box, stamp.content, rendering.generation)
     return rendering
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.errors import TagError
@@ -17,6 +16,7 @@ from bootstrap.spelling import nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from bootstrap.definition import Mode
 
@@ -251,6 +251,8 @@ def _parse_time(text: str) -> datetime:
     unfit = _UnfitError("should be a time with its zone like 2030-01-31T18:00:00Z")
     if not _TIME.fullmatch(text):
         raise unfit
+    from datetime import datetime  # noqa: PLC0415 - few boxes have a time to read
+
     try:
         return datetime.fromisoformat(text.upper())
     except ValueError:

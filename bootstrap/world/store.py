@@ -7,7 +7,7 @@ away and rendered anew. What must outlive the boot (generations, ``current``, th
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -165,21 +165,21 @@ def switch_current(box: Box, generation: Generation) -> None:
         raise disk.refused("switch", box.current, error) from error
 
 
-def read_remembered(box: Box, stamp: str) -> Generation | None:
+def read_remembered(box: Box, inputs: bytes) -> Generation | None:
     """The generation that these very inputs were rendered into, if it is still there as a whole."""
-    remembered = disk.read_mapping(f"{box.run}/remembered.json")
-    if remembered.get("inputs") != stamp:
+    generation_id, _, remembered = (disk.read_if_there(f"{box.run}/remembered") or b"").partition(b"\n")
+    if remembered != inputs:
         return None
-    generation = read_generation(box, str(remembered.get("generation")))
+    generation = read_generation(box, generation_id.decode(errors="replace"))
     if generation is None or not has_entries(box, generation):
         return None
     return generation
 
 
-def write_remembered(box: Box, stamp: str, generation: Generation) -> None:
-    """Remember what these inputs were rendered into."""
-    text = json.dumps({"inputs": stamp, "generation": generation.id}).encode()
-    disk.write_for_this_boot(f"{box.run}/remembered.json", text)
+def write_remembered(box: Box, inputs: bytes, generation: Generation) -> None:
+    """Remember what these inputs were rendered into; where the disk refuses, they are read once more than needed."""
+    with contextlib.suppress(Unavailable):
+        disk.write_for_this_boot(f"{box.run}/remembered", generation.id.encode() + b"\n" + inputs)
 
 
 def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -143,7 +143,7 @@ def test_an_up_that_is_killed_anywhere_is_finished_by_the_next(sandbox, when):
     assert all(sandbox.environ_of(program["pid"])[b"A"] == b"1" for program in status["programs"])
 
 
-FILES = ["run/remembered.json", "run/ready.json", "run/setups.json", "run/secrets.json", "run/programs.conf"]
+FILES = ["run/remembered", "run/ready.json", "run/setups.json", "run/secrets.json", "run/programs.conf"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b"{", b'{"inputs": 1, "api-web": 2}', b"\xff\x00"])
@@ -166,7 +166,7 @@ def test_a_store_entry_that_lost_a_file_is_written_again_before_it_is_started_fr
     sandbox.run("stop")
     for path in sandbox.state.glob("run/store/*/env"):
         path.unlink()
-    (sandbox.state / "run/remembered.json").unlink(missing_ok=True)
+    (sandbox.state / "run/remembered").unlink(missing_ok=True)
     sandbox.run("up")
     assert sandbox.status()["converged"]
 

@@ -48,7 +48,7 @@ def test_a_second_up_writes_no_file(sandbox):
     sandbox.sleeper("api")
     sandbox.run("up")
     sandbox.run("up")  # the first may have found its inputs too young to remember
-    wait_until(lambda: (sandbox.state / "run/remembered.json").exists() or sandbox.run("up"), "a settled stamp")
+    wait_until(lambda: (sandbox.state / "run/remembered").exists() or sandbox.run("up"), "a settled stamp")
 
     def stamps():
         found = [sandbox.state, *sandbox.state.rglob("*")]

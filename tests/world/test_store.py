@@ -67,11 +67,11 @@ def test_an_entry_that_was_cut_off_is_written_again(box):
 def test_what_was_remembered_counts_only_while_all_of_it_is_there(box):
     written = rendering()
     store.write_generation(box, written)
-    store.write_remembered(box, "stamp", written.generation)
-    assert store.read_remembered(box, "stamp") == written.generation
-    assert store.read_remembered(box, "another") is None
+    store.write_remembered(box, b"stamp", written.generation)
+    assert store.read_remembered(box, b"stamp") == written.generation
+    assert store.read_remembered(box, b"another") is None
     os.rename(f"{box.store}/api-web-f1", f"{box.store}/gone")
-    assert store.read_remembered(box, "stamp") is None
+    assert store.read_remembered(box, b"stamp") is None
 
 
 def test_pruning_keeps_what_runs_and_the_newest_generations(box):
