@@ -75,27 +75,41 @@ class _Reading:
         directories = [top]
         for directory in directories:
             try:
-                with os.scandir(directory) as entries:
-                    found = list(entries)
-                    stats = [entry.stat(follow_symlinks=False) for entry in found]
-                self.add([directory], [os.lstat(directory)])
+                below = self._add_folder(directory)
             except OSError:
                 self.is_steady = False  # an editor or a checkout is at work, or it can't be read
                 continue
-            self.add([entry.name for entry in found], stats)
-            directories += [
-                entry.path for entry in found if entry.is_dir(follow_symlinks=False) and entry.name != ".git"
-            ]
+            directories += [f"{directory}/{name}" for name in below]
+
+    def _add_folder(self, path: str) -> list[str]:
+        """One folder and what it holds; the answer is the folders in it.
+
+        It is read by its descriptor: looking files up by their whole paths takes half as long again.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with os.scandir(descriptor) as entries:
+                found = list(entries)
+                stats = [entry.stat(follow_symlinks=False) for entry in found]
+            stats.append(os.fstat(descriptor))
+            below = [entry.name for entry in found if entry.is_dir(follow_symlinks=False) and entry.name != ".git"]
+        finally:
+            os.close(descriptor)
+        self.add([*(entry.name for entry in found), path], stats)
+        return below
 
     def add_definitions(self, services: str) -> None:
         with os.scandir(services) as entries:
             folders = [entry.path for entry in entries]
+        names, stats = [], []
         for folder in folders:
             for path in (folder, f"{folder}/service.yaml", f"{folder}/Procfile"):
                 try:
-                    self.add([path], [os.lstat(path)])
+                    stats.append(os.lstat(path))
                 except (FileNotFoundError, NotADirectoryError):
                     continue
+                names.append(path)
+        self.add(names, stats)
 
     def render(self, context: str) -> bytes:
         names = "\0".join([context, *self._names]).encode(errors="surrogateescape")
