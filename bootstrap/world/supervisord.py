@@ -214,7 +214,11 @@ class Supervisor:
             ("supervisor.startProcess", (f"{unit.name}:{unit.fingerprint}", False)) for unit in units
         ]
         answers = self._connection.call_all([("bootstrap.forgive", (names,)), *calls])
-        return {name: answer.text for name, answer in zip(names, answers[1:], strict=True) if isinstance(answer, Fault)}
+        return {
+            name: answer.text
+            for name, answer in zip(names, answers[1:], strict=True)
+            if isinstance(answer, Fault) and answer.code not in _DIED_OR_RUNS
+        }
 
     def stop(self, programs: Iterable[ObservedProgram]) -> None:
         """Send the stop signal to programs, without waiting."""
