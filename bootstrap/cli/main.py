@@ -112,7 +112,7 @@ def cli(
 
 
 def main() -> NoReturn:
-    """Run the verb that was typed; the exit code says how it went (see ``docs`` in the README)."""
+    """Run the verb that was typed; the exit code says how it went (see "Verbs" in the README)."""
     _open_standard_files()
     os.umask(0o077)  # what we write is ours; every file that is not gets its mode explicitly
     gc.set_threshold(100_000)  # a verb lives for milliseconds and makes values, hardly any cycles

@@ -12,9 +12,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bootstrap import ini
-from bootstrap.errors import Unavailable
+from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.launcher import MARK
 from bootstrap.observed import LastExit, Observed, ObservedProgram, State
+from bootstrap.spelling import quoted
 from bootstrap.world import clock, disk, processes
 from bootstrap.world.rpc import Connection, Fault
 
@@ -100,9 +101,8 @@ def prepare(box: Box) -> Daemon:
 
 def connect(box: Box) -> Supervisor | None:
     """The supervisor of this box, ``None`` if there is none."""
-    timeout_s = float(os.environ.get("BOOTSTRAP_RPC_TIMEOUT", RPC_TIMEOUT_S))
     try:
-        return Supervisor(Connection(box.socket, timeout_s), box)
+        return Supervisor(Connection(box.socket, _read_timeout()), box)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         return None
     except OSError as error:
@@ -110,6 +110,16 @@ def connect(box: Box) -> Supervisor | None:
             f"cannot reach supervisord at {box.socket}: {error.strerror or error}\n"
             "  way out: run as the user that started it"
         ) from error
+
+
+def _read_timeout() -> float:
+    typed = os.environ.get("BOOTSTRAP_RPC_TIMEOUT", str(RPC_TIMEOUT_S))
+    if not typed.replace(".", "", 1).isdecimal() or float(typed) <= 0:
+        raise DefinitionError(
+            f"cannot use BOOTSTRAP_RPC_TIMEOUT {quoted(typed)}: should be a number of seconds above 0\n"
+            "  way out: correct or unset the variable"
+        )
+    return float(typed)
 
 
 def wait_until_started(box: Box, daemon: Daemon) -> Supervisor:

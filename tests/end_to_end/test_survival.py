@@ -171,6 +171,15 @@ def test_a_store_entry_that_lost_a_file_is_written_again_before_it_is_started_fr
     assert sandbox.status()["converged"]
 
 
+def test_a_timeout_that_is_no_number_is_refused(sandbox):
+    sandbox.sleeper("api")
+    done = sandbox.run("status", code=2, environ={"BOOTSTRAP_RPC_TIMEOUT": "soon"})
+    assert done.stderr == (
+        'error: cannot use BOOTSTRAP_RPC_TIMEOUT "soon": should be a number of seconds above 0\n'
+        "  way out: correct or unset the variable\n"
+    )
+
+
 def test_a_supervisor_that_does_not_answer_is_75_and_not_for_ever(sandbox):
     sandbox.sleeper("api")
     sandbox.run("up")
