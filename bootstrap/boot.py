@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.identity import Tag, parse_identity
-from bootstrap.reconcile import Action, Keep, diff_generation, differing
+from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing
 from bootstrap.rendering import Generation, Rendering, facts_of
-from bootstrap.world import clock, inputs, lock, store, supervision, supervisord
+from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord
 from bootstrap.world.ready_record import ReadyRecord
 from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
 
@@ -42,6 +42,7 @@ class Request:
     last_identity: bool = False
     refresh_secrets: bool = False
     dry: bool = False  # nothing may be written
+    asked: bool = True  # by a person: then what was stopped by hand is started too
     lock_wait_s: float = 3600.0
     timeout_s: float = 120.0
 
@@ -74,10 +75,30 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
         with supervision.reached(box) as supervised:
             tags = gather_tags(box, request, say)
             rendering = _remember_or_render(box, tags, request, say)
-            observed = supervised.observe()
-            actions = _diff(box, rendering, observed)
-            announce(actions)
-            return _apply(box, rendering, actions, supervised, deadline, say)
+            return _converge(box, rendering, request, supervised, deadline, say, announce)
+
+
+def restore(
+    box: Box,
+    generation_id: str | None,
+    request: Request,
+    say: Say,
+    announce: Callable[[tuple[Action, ...]], None],
+    doing: str = "restore",
+) -> Outcome | None:
+    """The line from ``generation`` on: run one exactly as it was rendered; no tag, file or secret is read.
+
+    Without an id it is the one in force. ``None`` if it, or a program of it, is not kept any more.
+    """
+    deadline = clock.now() + request.timeout_s
+    with lock.held(box, doing, wait_s=request.lock_wait_s, say=lambda text: say("", text)):
+        store.forget_earlier_boot(box)
+        generation = store.read_current(box) if generation_id is None else store.read_generation(box, generation_id)
+        if generation is None or not store.has_entries(box, generation):
+            return None
+        with supervision.reached(box) as supervised:
+            rendering = Rendering(generation=generation, entries=())
+            return _converge(box, rendering, request, supervised, deadline, say, announce)
 
 
 def plan(box: Box, request: Request, say: Say) -> Outcome:
@@ -153,9 +174,31 @@ def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: 
     return rendering
 
 
-def _diff(box: Box, rendering: Rendering, observed: Observed) -> tuple[Action, ...]:
+def _converge(
+    box: Box,
+    rendering: Rendering,
+    request: Request,
+    supervised: Supervision,
+    deadline: float,
+    say: Say,
+    announce: Callable[[tuple[Action, ...]], None],
+) -> Outcome:
+    """generation ─► actions ─► verdicts."""
+    left_stopped = frozenset() if request.asked else by_hand.read_stopped(box)
+    actions = _diff(box, rendering, supervised.observe(), left_stopped)
+    announce(actions)
+    outcome = _apply(box, rendering, actions, supervised, deadline, say)
+    if request.asked:
+        by_hand.write_stopped(box, ())
+    return outcome
+
+
+def _diff(
+    box: Box, rendering: Rendering, observed: Observed, left_stopped: frozenset[str] = frozenset()
+) -> tuple[Action, ...]:
     names = differing(rendering.generation, observed)
-    return diff_generation(rendering.generation, observed, store.read_facts(box, names) | facts_of(rendering.entries))
+    facts = store.read_facts(box, names) | facts_of(rendering.entries)
+    return diff_generation(rendering.generation, observed, facts, left_stopped)
 
 
 def _apply(
@@ -163,7 +206,8 @@ def _apply(
 ) -> Outcome:
     generation = rendering.generation
     known = ReadyRecord(box)
-    if all(isinstance(action, Keep) and known.knows(action.running) for action in actions) and supervised.lives:
+    kept = [action.running for action in actions if isinstance(action, Keep)]
+    if supervised.lives and not changes_something(actions) and all(known.knows(program) for program in kept):
         store.switch_current(box, generation)
         return Outcome(
             generation=generation, actions=actions, results={a.program: "kept" for a in actions}, failures={}
@@ -172,13 +216,13 @@ def _apply(
     from bootstrap.world import preflight, processes  # noqa: PLC0415
     from bootstrap.world.apply import Apply  # noqa: PLC0415
 
-    supervised.sweep(lambda text: say("", text))
+    blocked = supervised.sweep(say)
     preflight.check(box, actions)
     previous = store.read_current(box)
     before = [action.running.store_name for action in actions if action.running is not None]
     supervisor = supervised.ensure(generation.units)
-    outcome = Apply(box, supervisor, generation, previous, processes.new_mark(box), say).run(actions, deadline)
+    outcome = Apply(box, supervisor, generation, previous, processes.new_mark(box), say).run(actions, deadline, blocked)
     store.switch_current(box, generation)
-    store.prune(box, [generation], before)
+    store.prune(box, generation, before)
     results = {action.program: "kept" for action in actions} | dict(outcome.results)
     return Outcome(generation=generation, actions=actions, results=results, failures=dict(outcome.failures))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import Unavailable
+from bootstrap.errors import ApplyFailed, Unavailable
 from bootstrap.patterns import select_programs
 from bootstrap.reconcile import Action, Replace, Start
-from bootstrap.world import clock, lock, processes, store, supervision, supervisord
-from bootstrap.world.apply import Apply, Outcome, waves_of
-from bootstrap.world.stopping import Stopper
+from bootstrap.rendering import waves_of
+from bootstrap.world import abandoned, by_hand, clock, lock, processes, store, supervisord
+from bootstrap.world.apply import Apply, Outcome
+from bootstrap.world.stopping import Stopper, Supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from bootstrap.boot import Say
     from bootstrap.box import Box
@@ -52,7 +53,8 @@ def stop(box: Box, names: tuple[str, ...], say: Say) -> tuple[str, ...]:
         observed = supervisor.observe()
         chosen = set(select_programs(names, _known(generation, observed)))
         programs = [program for program in observed.programs if program.name in chosen and program.state != "stopped"]
-        _stopper(box, supervisor, say).stop_in_waves(programs, waves_of(generation))
+        by_hand.write_stopped(box, by_hand.read_stopped(box) | chosen)  # first: killed now, the next one goes on
+        _stop(box, supervisor, programs, waves_of(generation), say)
         return tuple(sorted(program.name for program in programs))
 
 
@@ -78,16 +80,29 @@ def down(box: Box, say: Say) -> tuple[str, ...]:
     """
     store.open_state(box)
     with lock.held(box, "down", wait_s=60.0, say=lambda text: say("", text)):
-        supervisor = supervisord.connect(box)
-        stopped: tuple[str, ...] = ()
-        if supervisor is not None:
-            try:
-                stopped = _stop_all(box, supervisor, say)
-            except Unavailable as error:
-                say("", f"ending the supervisor by force: {str(error).splitlines()[0]}")
-                processes.end([supervisor.pid], grace_s=0.0)
-        processes.sweep(box, None, grace_s=supervision.SWEEP_GRACE_S, say=lambda text: say("", text))
+        stopped = _end(box, say)
         store.remove_everything(box)
+    return stopped
+
+
+def halt(box: Box, say: Say) -> tuple[str, ...]:
+    """Stop everything in reverse waves, the supervisor too; what was rendered stays, so that it can be restored."""
+    with lock.held(box, "halt", wait_s=60.0, say=lambda text: say("", text)):
+        return _end(box, say)
+
+
+def _end(box: Box, say: Say) -> tuple[str, ...]:
+    supervisor = supervisord.connect(box)
+    stopped: tuple[str, ...] = ()
+    if supervisor is not None:
+        try:
+            stopped = _stop_all(box, supervisor, say)
+        except Unavailable as error:
+            say("", f"ending the supervisor by force: {str(error).splitlines()[0]}")
+            processes.end_pids([supervisor.pid])
+    blocked = abandoned.sweep(box, None, say)
+    if blocked:
+        raise ApplyFailed("\n".join(blocked.values()))
     return stopped
 
 
@@ -98,8 +113,8 @@ def _stop_all(box: Box, supervisor: Supervisor, say: Say) -> tuple[str, ...]:
             raise Unavailable(f"it has not ended within {supervisord.STOP_TIMEOUT_S:.0f} s")
         return ()
     programs = supervisor.observe().programs
-    _stopper(box, supervisor, say).stop_in_waves(programs, waves_of(store.read_current(box)))
-    processes.end(processes.read_children(supervisor.pid), grace_s=0.0)  # what has cleared its environment and fled
+    _stop(box, supervisor, programs, waves_of(store.read_current(box)), say)
+    processes.end_pids(processes.read_children(supervisor.pid))  # what has cleared its environment and fled
     supervisor.shut_down()
     return tuple(sorted(program.name for program in programs))
 
@@ -119,7 +134,9 @@ def _act(
         running = {program.name: program for program in observed.programs}
         units = [unit for unit in generation.units if unit.name in chosen]
         apply = Apply(box, supervisor, generation, generation, processes.new_mark(box), say)
-        return apply.run(tuple(choose(units, running)), clock.now() + timeout_s)
+        outcome = apply.run(tuple(choose(units, running)), clock.now() + timeout_s, {})
+        by_hand.write_stopped(box, by_hand.read_stopped(box) - chosen)
+        return outcome
 
 
 def _living(box: Box) -> tuple[Supervisor, Generation]:
@@ -145,5 +162,10 @@ def _known(generation: Generation, observed: Observed) -> dict[str, str]:
     return {program.name: services.get(program.name, program.name) for program in observed.programs} | services
 
 
-def _stopper(box: Box, supervisor: Supervisor, say: Say) -> Stopper:
-    return Stopper(box, supervisor, processes.new_mark(box), say)
+def _stop(
+    box: Box, supervisor: Supervisor, programs: Sequence[ObservedProgram], waves: Mapping[str, int], say: Say
+) -> None:
+    stopper = Stopper(box, Supervised(supervisor), processes.new_mark(box), say)
+    stopper.stop_in_waves(programs, waves)
+    if stopper.stuck:
+        raise ApplyFailed("\n".join(stopper.stuck.values()))

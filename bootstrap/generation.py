@@ -127,7 +127,7 @@ def _facts(program: Program, launch: Launch, environment: Environment, key: byte
         "directory": launch.directory,
         "user": None if launch.credentials is None else [launch.credentials.uid, launch.credentials.gid],
         "limits": asdict(launch.limits),
-        "stop": asdict(process.stop),
+        "stop": asdict(process.stop) | {"group": leaves_a_shell(process.command)},
         "restart": asdict(process.restart),
         "env": {
             name: [_digest(key, variable.value.encode(errors="surrogateescape"), 8), variable.file]

@@ -8,29 +8,34 @@ from typing import Literal, TypeAlias
 State: TypeAlias = Literal["stopped", "starting", "running", "stopping", "backoff", "failed"]
 
 
+_ENDINGS = {
+    "abandoned": "ended because its supervisor had died",
+    "killed": "killed because it did not stop in time",
+    "lost": "ended unseen: its supervisor had died",
+    "never ready": "never ready",
+    "not spawned": "could not be spawned",
+    "oom": "killed for want of memory",
+    "stopped": "stopped",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastExit:
     """How a program ended the last time."""
 
     code: int | None
     signal: str | None
-    cause: str  # exited, signal, stopped, killed, not spawned
+    cause: str  # exited, signal, oom, stopped, killed, not spawned, abandoned, lost
     at: float  # seconds since 1970
 
     @property
     def words(self) -> str:
         """How it ended, for people."""
-        match self.cause:
-            case "not spawned":
-                return "could not be spawned"
-            case "killed":
-                return "killed because it did not stop in time"
-            case "stopped":
-                return "stopped"
-            case _:
-                if self.signal is not None:
-                    return f"killed by {self.signal}"
-                return "ended" if self.code is None else f"exited with code {self.code}"
+        if self.cause in _ENDINGS:
+            return _ENDINGS[self.cause]
+        if self.signal is not None:
+            return f"killed by {self.signal}"
+        return "ended" if self.code is None else f"exited with code {self.code}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

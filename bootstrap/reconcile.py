@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from bootstrap.observed import LastExit, Observed, ObservedProgram
     from bootstrap.rendering import Generation, Unit
@@ -55,15 +55,28 @@ class Keep:
     reasons: tuple[str, ...]
 
 
-Action: TypeAlias = Start | Stop | Replace | Keep
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """Somebody has stopped it by hand, and nobody has asked for it since."""
 
-_VERBS = {Start: "start", Stop: "stop", Replace: "replace", Keep: "keep"}
+    program: str
+    unit: Unit
+    running: ObservedProgram | None
+    reasons: tuple[str, ...]
+
+
+Action: TypeAlias = Start | Stop | Replace | Keep | Leave
+
+_VERBS = {Start: "start", Stop: "stop", Replace: "replace", Keep: "keep", Leave: "keep"}
 
 
 def diff_generation(
-    generation: Generation, observed: Observed, facts: Mapping[str, Mapping[str, Any]]
+    generation: Generation,
+    observed: Observed,
+    facts: Mapping[str, Mapping[str, Any]],
+    left_stopped: Collection[str] = (),
 ) -> tuple[Action, ...]:
-    """What has to happen, stops first.
+    """What has to happen, stops first; programs in ``left_stopped`` are not started.
 
     ``facts`` maps store names to what is known about those renderings; with both sides of a replacement in it, the
     reasons name keys and files.
@@ -75,7 +88,8 @@ def diff_generation(
         for program in sorted(observed.programs, key=lambda program: program.name)
         if program.name not in wanted
     ]
-    return (*stops, *(_decide(unit, running.get(unit.name), facts) for unit in generation.units))
+    decisions = (_decide(unit, running.get(unit.name), facts) for unit in generation.units)
+    return (*stops, *(_leave(d) if isinstance(d, Start) and d.program in left_stopped else d for d in decisions))
 
 
 def differing(generation: Generation, observed: Observed) -> tuple[str, ...]:
@@ -95,7 +109,11 @@ def verb_of(action: Action) -> str:
 
 
 def changes_something(actions: Iterable[Action]) -> bool:
-    return any(not isinstance(action, Keep) for action in actions)
+    return any(not isinstance(action, Keep | Leave) for action in actions)
+
+
+def _leave(start: Start) -> Leave:
+    return Leave(program=start.program, unit=start.unit, running=start.running, reasons=("it was stopped by hand",))
 
 
 def _decide(unit: Unit, running: ObservedProgram | None, facts: Mapping[str, Mapping[str, Any]]) -> Action:

@@ -67,6 +67,11 @@ class Rendering:
     entries: tuple[StoreEntry, ...]
 
 
+def waves_of(generation: Generation | None) -> dict[str, int]:
+    """The wave of each program."""
+    return {} if generation is None else {unit.name: unit.wave for unit in generation.units}
+
+
 def render_summary(generation: Generation) -> bytes:
     """The generation as JSON, for ``generations/<id>/generation.json``."""
     summary = {

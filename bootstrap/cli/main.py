@@ -19,6 +19,7 @@ from bootstrap.world.place import find_box
 
 # verb → module: one is imported when it is typed, so that none waits for the others' imports
 VERBS = {
+    "boot": "bootstrap.cli.boot",
     "config": "bootstrap.cli.config",
     "down": "bootstrap.cli.down",
     "generations": "bootstrap.cli.generations",
@@ -28,6 +29,7 @@ VERBS = {
     "ps": "bootstrap.cli.status",
     "reload": "bootstrap.cli.control",
     "restart": "bootstrap.cli.control",
+    "rollback": "bootstrap.cli.rollback",
     "run": "bootstrap.cli.run",
     "start": "bootstrap.cli.control",
     "status": "bootstrap.cli.status",

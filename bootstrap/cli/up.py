@@ -66,10 +66,7 @@ def up(
     voice = Voice(settings, as_json=as_json)
     begun = clock.now()
     outcome = boot.up(settings.box, request, voice.event, voice.actions)
-    _print_outcome(outcome, voice, clock.now() - begun, as_json=as_json)
-    if not outcome.failures:
-        return 0
-    return EXIT_DEADLINE if clock.now() - begun >= timeout else EXIT_FAILED
+    return finish(outcome, voice, clock.now() - begun, timeout, as_json=as_json)
 
 
 @click.command(epilog="Example: bootstrap plan --json", short_help="Say what up would do, and why, without doing it.")
@@ -91,6 +88,14 @@ def _plan(settings: Settings, request: Request, *, as_json: bool) -> int:
     if not changes_something(outcome.actions):
         voice.line(f"nothing to do: {_count(len(outcome.actions))} as they should be")
     return 0
+
+
+def finish(outcome: Outcome, voice: Voice, seconds: float, timeout: float, *, as_json: bool) -> int:
+    """Say how it went; the answer is the exit code."""
+    _print_outcome(outcome, voice, seconds, as_json=as_json)
+    if not outcome.failures:
+        return 0
+    return EXIT_DEADLINE if seconds >= timeout else EXIT_FAILED
 
 
 def _print_outcome(outcome: Outcome, voice: Voice, seconds: float, *, as_json: bool) -> None:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from bootstrap.ledger import NEVER_READY
 from bootstrap.reconcile import Action, Keep, Replace, Start, Stop
-from bootstrap.world import readiness, scripts, stopping
+from bootstrap.rendering import waves_of
+from bootstrap.world import ledger_file, readiness, scripts, stopping
 
 if TYPE_CHECKING:
     from bootstrap.box import Box
@@ -51,15 +53,19 @@ class Apply:
         self._box = box
         self._supervisor = supervisor
         self._generation = generation
-        self._stopper = stopping.Stopper(box, supervisor, mark, say)
+        self._stopper = stopping.Stopper(box, stopping.Supervised(supervisor), mark, say)
         self._waves = waves_of(previous) | waves_of(generation)
         self._wait = readiness.Wait(box, supervisor, mark, say)
         self._mark = mark
         self._say = say
         self._progress = Progress()
 
-    def run(self, actions: tuple[Action, ...], deadline: float) -> Outcome:
-        """Carry the actions out; ``deadline`` is a moment of ``clock.now()`` after which nothing new is waited for."""
+    def run(self, actions: tuple[Action, ...], deadline: float, blocked: Mapping[str, str]) -> Outcome:
+        """Carry the actions out; ``deadline`` is a moment of ``clock.now()`` after which nothing new is waited for.
+
+        ``blocked`` maps programs that must not be started to why: something of an earlier copy could not be ended.
+        """
+        self._stopper.stuck.update(blocked)
         kept = [action for action in actions if isinstance(action, Keep)]
         self._stop_what_must_go(actions)
         for wave in sorted({unit.wave for unit in self._generation.units}):
@@ -75,9 +81,13 @@ class Apply:
         early = _replaced_below(self._generation, [a for a in actions if isinstance(a, Replace)])
         self._stop([*(action.running for action in gone), *(action.running for action in early)])
         if gone:
-            self._supervisor.update((), [action.program for action in gone], self._generation.units)
+            stopped = [action.program for action in gone if action.program not in self._stopper.stuck]
+            self._supervisor.update((), stopped, self._generation.units)
         for action in gone:
-            self._progress.results[action.program] = "stopped"
+            if action.program in self._stopper.stuck:
+                self._fail(action.program, self._stopper.stuck[action.program])
+            else:
+                self._progress.results[action.program] = "stopped"
 
     def _run_wave(self, starts: list[Start | Replace], kept: list[Keep], deadline: float) -> None:
         starts = self._without_needs(starts)
@@ -85,11 +95,12 @@ class Apply:
         self._stop(
             [a.running for a in starts if a.running is not None and a.running.name not in self._progress.taken_down]
         )
+        starts = self._without_stuck(starts)
         self._introduce(starts)
         units = [action.unit for action in starts]
         log_starts = self._wait.log_ends(units)
         if units:
-            for program, cause in self._supervisor.start(units).items():
+            for program, cause in self._supervisor.start(units, self._generation.id).items():
                 self._fail(program, f'cannot start "{program}": {cause}')
         started = [unit for unit in units if unit.name not in self._progress.failures]
         unsure = [action.unit for action in kept if not self._wait.is_ready(action.running)]
@@ -97,6 +108,7 @@ class Apply:
             if failure is None:
                 self._progress.results[program] = "ready"
             else:
+                ledger_file.append(self._box, program, "verdict", cause=NEVER_READY)
                 self._fail(program, failure)
 
     def _stop(self, running: Iterable[ObservedProgram]) -> None:
@@ -113,6 +125,13 @@ class Apply:
             else:
                 able.append(action)
         return able
+
+    def _without_stuck(self, starts: list[Start | Replace]) -> list[Start | Replace]:
+        """Never a second copy: where something of the first can't be ended, nothing is started."""
+        for action in starts:
+            if action.program in self._stopper.stuck:
+                self._fail(action.program, self._stopper.stuck[action.program])
+        return [action for action in starts if action.program not in self._stopper.stuck]
 
     def _after_setup(self, starts: list[Start | Replace], deadline: float) -> list[Start | Replace]:
         """Run the set-up of services whose programs change; what is started again unchanged needs none."""
@@ -135,15 +154,9 @@ class Apply:
         self._supervisor.update(tuple(action.unit for action in new), removed, self._generation.units)
 
     def _fail(self, program: str, why: str) -> None:
-        unit = next(unit for unit in self._generation.units if unit.name == program)
         self._progress.results[program] = "failed"
         self._progress.failures[program] = why
-        self._progress.broken.add(unit.service)
-
-
-def waves_of(generation: Generation | None) -> dict[str, int]:
-    """The wave of each program."""
-    return {} if generation is None else {unit.name: unit.wave for unit in generation.units}
+        self._progress.broken.update(unit.service for unit in self._generation.units if unit.name == program)
 
 
 def _replaced_below(generation: Generation, replaces: list[Replace]) -> list[Replace]:

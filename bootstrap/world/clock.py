@@ -40,6 +40,11 @@ def wall() -> datetime:
     return datetime.now(UTC)
 
 
+def wall_seconds() -> float:
+    """The time of day as seconds since 1970."""
+    return time.time()
+
+
 def wall_text() -> str:
     """The time of day as RFC 3339, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -18,7 +18,7 @@ def main() -> None:
     """Import, wait for the word, become supervisord."""
     from supervisor import rpcinterface, supervisord, xmlrpc  # noqa: F401, PLC0415 - loaded here so that the wait hides it
 
-    from bootstrap.world import plugin  # noqa: F401, PLC0415 - likewise
+    from bootstrap.world import plugin, processes  # noqa: F401, PLC0415 - likewise
 
     if sys.stdin.readline() != "go\n":
         return
@@ -26,7 +26,7 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     _raise_file_limit()
-    _adopt_orphans()
+    processes.adopt_orphans()
     supervisord.main(["-c", CONFIG])
 
 
@@ -34,16 +34,6 @@ def _raise_file_limit() -> None:
     """Three descriptors a program: the usual soft limit of 1 024 ends at about 300. ``run`` sets each child's own."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _adopt_orphans() -> None:
-    """Be the parent of descendants that lose theirs, as prctl(2) PR_SET_CHILD_SUBREAPER: so none can hide at PID 1.
-
-    Best effort: where it can't be had, the mark and the session still tell most of them.
-    """
-    import ctypes  # noqa: PLC0415 - while the other side is reading anyway
-
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,19 @@
 
 - *Wake*: signals and state changes end the main loop's one-second poll at once.
 - *One tree*: what a crashed program leaves in its process group is killed before it is started again.
-- *Ledger*: the last starts and exits of every program with code, signal and cause, which supervisord forgets.
+- *Ledger*: every start and exit of a program with code, signal and cause, on disk; supervisord forgets them.
 - *Policy*: restarts with a growing delay, and ``failed`` when a program starts too often inside its window.
-- *Waves*: a bare SIGTERM stops programs by priority, each priority in parallel.
+- *Waves*: a bare SIGTERM stops programs by the whole ladder, by priority, each priority in parallel (``shutdown.py``).
 - *Spawn*: children are spawned without a copy of supervisord first (it forks 25 MB for each), with default signal
   dispositions, which a child of Python otherwise lacks, and nothing on standard input.
 - *observe*, *update*: one small answer about everything; new sections without reading all the others again.
 
 Internals of supervisor 4.3 that this file touches, pinned by ``tests/world/test_plugin_internals.py``:
-``Supervisor``: options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, add_process_group,
-remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map, mood,
-process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, pipes, backoff, delay, state, pid,
-config, group, change_state · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
+``Supervisor``: options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, shutdown_report,
+add_process_group, remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map,
+mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, pipes, backoff, delay, state,
+pid, config, group, change_state · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main
+loop.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import os
 import signal
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor import events
 from supervisor.options import UnhosedConfigParser
@@ -32,8 +33,16 @@ from supervisor.process import Subprocess
 from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+from bootstrap.box import Box
+from bootstrap.world import ledger_file
+from bootstrap.world.shutdown import LOOK_AGAIN_S, Shutdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.ledger import Life
+
 FIELDS = ("name", "fingerprint", "state", "pid", "age_s", "started_at", "restarts", "deaths", "last_exit")
-LEDGER_LENGTH = 20
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 DEFAULT_WINDOW_S = 60.0
@@ -46,11 +55,12 @@ def make_rpcinterface(supervisord: Any, **_settings: str) -> Plugin:
 
 
 class Record:
-    """What is remembered about one program while supervisord lives."""
+    """What is remembered about one program while supervisord lives; its ledger outlives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lives: tuple[Life, ...]) -> None:
         self.starts: deque[float] = deque(maxlen=64)  # monotonic
-        self.exits: deque[dict[str, Any]] = deque(maxlen=LEDGER_LENGTH)
+        self.last_exit = _describe_last_exit(lives)
+        self.by_itself = False  # whether it was started last without anybody asking
         self.restarts = 0
         self.deaths = 0  # since it was last started by hand or by `up`
         self.started_at = 0.0  # wall clock, for people
@@ -65,14 +75,19 @@ class Plugin:
 
     def __init__(self, supervisord: Any) -> None:
         self._supervisord = supervisord
+        self._box = Box(root="", state=os.path.dirname(os.getcwd()))  # supervisord stands in the run directory
+        self._generation: str | None = None  # that somebody is putting in force
         self._records: dict[str, Record] = {}
-        self._statuses: dict[int, int] = {}
+        self._statuses: dict[int, int] = {}  # of programs that have ended
+        self._strangers: dict[int, int] = {}  # of whatever else has ended
+        self._memory = _Memory()
+        self._shutdown = Shutdown(supervisord, self._box, self._strangers.get)
         self._turns = 1  # how many polls must not wait, because something has happened
         _Wake(self)
         self._shorten_polls()
         self._keep_exit_statuses()
         self._stop_in_waves()
-        _spawn_without_fork(self._supervisord.options)
+        _spawn_without_fork(self._supervisord.options, self._note_pid)
         events.subscribe(events.ProcessStateEvent, self._on_state)
 
     # what can be called
@@ -96,12 +111,8 @@ class Plugin:
             record.started_at if process.pid else None,
             record.restarts,
             record.deaths,
-            record.exits[-1] if record.exits else None,
+            record.last_exit,
         ]
-
-    def ledger(self, name: str) -> str:
-        """The last exits of one program, oldest first, as JSON."""
-        return json.dumps(list(self._record(name).exits))
 
     def update(self, sections: str, removed: list[str], policies: dict[str, list[Any]]) -> bool:
         """Remove stopped groups, then add the programs of these INI sections.
@@ -131,8 +142,9 @@ class Plugin:
             self._records.pop(name, None)
         return True
 
-    def forgive(self, names: list[str]) -> bool:
-        """Forget how often these were started: somebody starts them on purpose."""
+    def forgive(self, names: list[str], generation: str) -> bool:
+        """Forget how often these were started: somebody starts them on purpose, as part of this generation."""
+        self._generation = generation
         for name in names:
             record = self._record(name)
             record.starts.clear()
@@ -143,7 +155,9 @@ class Plugin:
     # what happens inside
 
     def _record(self, name: str) -> Record:
-        return self._records.setdefault(name, Record())
+        if name not in self._records:
+            self._records[name] = Record(ledger_file.read_lives(self._box, name))
+        return self._records[name]
 
     def _stir(self, turns: int = 1) -> None:
         self._turns = max(self._turns, turns)
@@ -184,29 +198,44 @@ class Plugin:
         record.started_at = time.time()
         record.starts.append(record.started)
         record.due = 0.0
-        if event.from_state == ProcessStates.BACKOFF:
+        record.by_itself = event.from_state == ProcessStates.BACKOFF
+        if record.by_itself:
             record.restarts += 1
+
+    def _note_pid(self, process: Any, pid: int) -> None:
+        """It has been spawned; supervisord says so before it knows the pid."""
+        name = process.group.config.name
+        generation = self._read_current() if self._record(name).by_itself else self._generation
+        ledger_file.append(self._box, name, "start", pid=pid, fingerprint=process.config.name, generation=generation)
+
+    def _read_current(self) -> str | None:
+        try:
+            return os.path.basename(os.readlink(self._box.current))
+        except OSError:
+            return None
 
     def _note_exit(self, record: Record, process: Any, cause: str | None) -> None:
         status = self._statuses.pop(process.pid, None) if process.pid else None
         code, number = _decode(status)
         if status is None:
             cause = "not spawned"
+            self._note_pid(process, 0)
         elif cause is None:
-            cause = "signal" if number else "exited"
+            cause = self._tell_cause(number)
         elif number == signal.SIGKILL:
             cause = "killed"  # it did not heed the stop signal in time
         record.deaths += 1
-        record.exits.append(
-            {
-                "code": code,
-                "signal": signal.Signals(number).name if number else None,
-                "cause": cause,
-                "at": time.time(),
-                "lived_s": round(time.monotonic() - record.started, 3),
-                "fingerprint": process.config.name,
-            }
+        name = signal.Signals(number).name if number else None
+        record.last_exit = {"code": code, "signal": name, "cause": cause, "at": time.time()}
+        lived_s = round(time.monotonic() - record.started, 3)
+        ledger_file.append(
+            self._box, process.group.config.name, "exit", code=code, signal=name, cause=cause, lived_s=lived_s
         )
+
+    def _tell_cause(self, number: int) -> str:
+        if number == signal.SIGKILL and self._memory.has_run_out():
+            return "oom"
+        return "signal" if number else "exited"
 
     def _plan_restart(self, record: Record, process: Any) -> None:
         now = time.monotonic()
@@ -227,6 +256,8 @@ class Plugin:
             if self._turns:
                 self._turns -= 1
                 return poll(0)
+            if self._supervisord.options.mood < SupervisorStates.RUNNING:
+                return poll(LOOK_AGAIN_S)
             due = [record.due for record in self._records.values() if record.due]
             if due:
                 timeout = min(timeout, max(0.0, min(due) - time.monotonic() + 0.002))
@@ -240,31 +271,56 @@ class Plugin:
 
         def waitpid_and_remember() -> Any:
             pid, status = waitpid()
-            if pid in options.pidhistory:
-                self._statuses[pid] = status
+            if pid:
+                (self._statuses if pid in options.pidhistory else self._strangers)[pid] = status
             return pid, status
 
         options.waitpid = waitpid_and_remember
 
     def _stop_in_waves(self) -> None:
         supervisord = self._supervisord
+        report = supervisord.shutdown_report
 
-        def stop_last_wave() -> None:
-            for group in _last_wave(supervisord.stop_groups):
-                group.stop_all()
+        def step() -> None:
+            try:
+                self._shutdown.step()
+            except Exception:  # noqa: BLE001 - then it goes on as supervisord would have without us
+                import traceback  # noqa: PLC0415 - never needed when all is well
 
-        def forget_stopped() -> None:
-            wave = _last_wave(supervisord.stop_groups)
-            gone = {id(group) for group in wave if not group.get_unstopped_processes()}  # groups are equal by priority
-            supervisord.stop_groups = [group for group in supervisord.stop_groups or () if id(group) not in gone]
-            if gone:
-                self._stir()
+                supervisord.options.logger.critical(traceback.format_exc())
+                supervisord.stop_groups = []
+                self._shutdown.is_over = True
+                for group in supervisord.process_groups.values():
+                    group.stop_all()
 
-        supervisord.ordered_stop_groups_phase_1 = stop_last_wave
-        supervisord.ordered_stop_groups_phase_2 = forget_stopped
+        def report_until_over() -> Any:
+            return report() or not self._shutdown.is_over
+
+        supervisord.ordered_stop_groups_phase_1 = step
+        supervisord.ordered_stop_groups_phase_2 = lambda: None
+        supervisord.shutdown_report = report_until_over
 
 
-def _spawn_without_fork(options: Any) -> None:
+class _Memory:
+    """How often the kernel has killed for want of memory since the boot: ``oom_kill`` in /proc/vmstat (Linux 4.13)."""
+
+    def __init__(self) -> None:
+        self._kills = self._read()
+
+    def has_run_out(self) -> bool:
+        """Whether it has done so since the last time somebody asked."""
+        before, self._kills = self._kills, self._read()
+        return self._kills > before
+
+    def _read(self) -> int:
+        try:
+            with open("/proc/vmstat", "rb") as file:
+                return next((int(line.split()[1]) for line in file if line.startswith(b"oom_kill ")), 0)
+        except OSError:
+            return 0
+
+
+def _spawn_without_fork(options: Any, note_pid: Callable[[Any, int], None]) -> None:
     """Make ``options.fork`` start the child itself; ``Subprocess.spawn`` then goes on as the parent that it is."""
     get_execv_args = Subprocess.get_execv_args
     next_child: list[tuple[Any, str, list[str]]] = []
@@ -276,7 +332,7 @@ def _spawn_without_fork(options: Any) -> None:
 
     def spawn() -> int:
         process, filename, arguments = next_child.pop()
-        return os.posix_spawn(
+        pid = os.posix_spawn(
             filename,
             arguments,
             os.environ,
@@ -289,6 +345,8 @@ def _spawn_without_fork(options: Any) -> None:
             setsigmask=[],
             setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
         )
+        note_pid(process, pid)
+        return pid
 
     Subprocess.get_execv_args = get_and_remember
     options.fork = spawn
@@ -330,12 +388,12 @@ def _end_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _last_wave(groups: Any) -> list[Any]:
-    """The groups with the highest priority: those that nothing still running needs."""
-    if not groups:
-        return []
-    highest = max(group.config.priority for group in groups)
-    return [group for group in groups if group.config.priority == highest]
+def _describe_last_exit(lives: tuple[Life, ...]) -> dict[str, Any] | None:
+    ended = [life for life in lives if life.ended_at is not None]
+    if not ended:
+        return None
+    life = ended[-1]
+    return {"code": life.code, "signal": life.signal, "cause": life.cause, "at": life.ended_at}
 
 
 def _decode(status: int | None) -> tuple[int | None, int]:

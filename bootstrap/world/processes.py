@@ -8,11 +8,13 @@ is still in the session of the supervisord that started it, and those are record
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import select
 import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +23,7 @@ from bootstrap.launcher import MARK
 from bootstrap.world import clock, disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
 
@@ -38,6 +40,7 @@ class Marked:
     """One process of this box."""
 
     pid: int
+    start: int  # clock ticks after the boot: with the number, it names one process for ever
     parent: int
     group: int
     session: int
@@ -70,15 +73,16 @@ def read_marked(box: Box) -> list[Marked]:
         if not name.isdigit() or int(name) == os.getpid():
             continue
         pid = int(name)
+        stat = _stat(pid)  # first: should the number change hands now, the start will not fit what is killed later
         environment = _read(pid, "environ")
         token, _, state = _field(environment, MARK).partition(":")
-        stat = _stat(pid)
         if (state != box.state and stat.session not in sessions) or stat.state in _GONE:
             continue
         claimed = _field(environment, "BOOTSTRAP_PROGRAM")
         found.append(
             Marked(
                 pid=pid,
+                start=stat.start,
                 parent=stat.parent,
                 group=stat.group,
                 session=stat.session,
@@ -89,80 +93,104 @@ def read_marked(box: Box) -> list[Marked]:
     return found
 
 
+def adopt_orphans() -> None:
+    """Be the parent of descendants that lose theirs, as prctl(2) PR_SET_CHILD_SUBREAPER: so none can hide at PID 1.
+
+    Best effort: where it can't be had, the mark and the session still tell most of them.
+    """
+    import ctypes  # noqa: PLC0415 - only for the two processes that stay
+
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
 def read_children(pid: int) -> set[int]:
     """The children of a process, adopted ones too."""
     return {int(name) for name in os.listdir("/proc") if name.isdigit() and _stat(int(name)).parent == pid}
 
 
-def sweep(box: Box, living: int | None, *, grace_s: float, say: Callable[[str], None]) -> None:
-    """End whatever an earlier supervisord or ``up`` has left behind, and wait until it is gone.
-
-    ``living`` is the pid of the supervisord that lives or is about to.
-    """
+def read_abandoned(box: Box, living: int | None) -> list[Marked]:
+    """What an earlier supervisord or ``up`` has left; ``living`` is the supervisord that lives or is about to."""
     token = None if living is None else _field(_read(living, "environ"), MARK).partition(":")[0]
-
-    def find() -> list[Marked]:
-        return [p for p in read_marked(box) if p.token != token and (p.token or p.session != living)]
-
-    orphans = find()
-    if orphans:
-        say(f"stopping what an earlier supervisor has left behind: {_listed(orphans)}")
-        end_all(find, grace_s=grace_s)
+    return [p for p in read_marked(box) if p.token != token and (p.token or p.session != living)]
 
 
-def end_all(find: Callable[[], list[Marked]], *, grace_s: float) -> None:
+def end_all(find: Callable[[], list[Marked]], *, grace_s: float) -> list[Marked]:
     """End what ``find`` finds until it finds nothing: what forks while it is being ended is found the next time.
 
     Only the first round gets the grace; nothing must be found twice in a row, since what has just forked may be missed
-    once. Raises ApplyFailed when that never ends.
+    once. The answer is what could not be ended, not even by KILL or because it forks faster.
     """
     left = find()
     if not left:
-        return
+        return []
     empty = 0
     for round_ in range(_ROUNDS):
-        end({process.pid for process in left}, grace_s=0.0 if round_ else grace_s)
+        stuck = end(left, grace_s=0.0 if round_ else grace_s)
+        if stuck:
+            return stuck
         left = find()
         empty = 0 if left else empty + 1
         if empty == 2:
-            return
-    raise ApplyFailed(
-        f"cannot end {_listed(left)}: it forks faster than it can be killed\n"
-        "  nothing is started beside it; way out: limit its processes (limits: {processes: …}) or reboot the box"
+            return []
+    return left
+
+
+def end(victims: Iterable[Marked], *, grace_s: float) -> list[Marked]:
+    """TERM, grace, KILL; the answer is what even KILL does not end."""
+    left = sorted(victims, key=lambda process: process.pid)
+    stuck: list[Marked] = []
+    while left:
+        # a descriptor each, and a box may have more processes than we may have descriptors
+        stuck += _end_batch(left[:_BATCH], grace_s)
+        left = left[_BATCH:]
+    return stuck
+
+
+def end_pids(pids: Iterable[int]) -> None:
+    """KILL processes that are known by their numbers; raises ApplyFailed for what even that does not end."""
+    with held(pids) as descriptors:
+        send(descriptors.values(), signal.SIGKILL)
+        stuck = wait_until_gone(descriptors, KILL_WAIT_S)
+    if stuck:
+        raise ApplyFailed(describe_stuck([f"process {pid}" for pid in sorted(stuck)]))
+
+
+def kill(victims: Iterable[Marked], number: signal.Signals = signal.SIGKILL) -> None:
+    """Send these a signal, and wait for nothing."""
+    starts = {victim.pid: victim.start for victim in victims}
+    with held(starts, starts) as descriptors:
+        send(descriptors.values(), number)
+
+
+def still(candidates: Iterable[Marked]) -> list[Marked]:
+    """Those that have not ended."""
+    found = ((candidate, _stat(candidate.pid)) for candidate in candidates)
+    return [candidate for candidate, stat in found if stat.start == candidate.start and stat.state not in _GONE]
+
+
+def describe_stuck(words: Iterable[str]) -> str:
+    """What to say of processes that not even KILL ends."""
+    return (
+        f"cannot end {', '.join(words)}: not even KILL ends it (uninterruptible sleep, or it forks too fast)\n"
+        "  nothing is started beside it; way out: find what it waits for, or reboot the box"
     )
 
 
-def _listed(found: list[Marked]) -> str:
+def listed(found: Iterable[Marked]) -> str:
+    """Programs or pids in a few words."""
     words = sorted({process.words for process in found})
     more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
     return ", ".join(words[:_LISTED]) + more
 
 
-def end(pids: Iterable[int], *, grace_s: float) -> None:
-    """TERM, grace, KILL; raises ApplyFailed naming what even KILL does not end."""
-    left = sorted(pids)
-    while left:
-        # a descriptor each, and a box may have more processes than we may have descriptors
-        _end_batch(left[:_BATCH], grace_s)
-        left = left[_BATCH:]
-
-
-def _end_batch(pids: Iterable[int], grace_s: float) -> None:
-    descriptors = _open(pids)
-    try:
+def _end_batch(victims: list[Marked], grace_s: float) -> list[Marked]:
+    with held((victim.pid for victim in victims), {victim.pid: victim.start for victim in victims}) as descriptors:
         if grace_s:
-            _send(descriptors, signal.SIGTERM)
+            send(descriptors.values(), signal.SIGTERM)
         left = wait_until_gone(descriptors, grace_s)
-        _send(left, signal.SIGKILL)
+        send(left.values(), signal.SIGKILL)
         stuck = wait_until_gone(left, KILL_WAIT_S)
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
-    if stuck:
-        raise ApplyFailed(
-            f"cannot end process {', '.join(map(str, sorted(stuck)))}: not even KILL ends it (uninterruptible sleep?)\n"
-            "  nothing is started beside it; way out: find what it waits for, or reboot the box"
-        )
+    return [victim for victim in victims if victim.pid in stuck]
 
 
 def wait_until_gone(descriptors: dict[int, int], timeout_s: float) -> dict[int, int]:
@@ -185,30 +213,45 @@ def wait_until_gone(descriptors: dict[int, int], timeout_s: float) -> dict[int, 
 
 def wait_until_ended(pid: int, timeout_s: float) -> bool:
     """Wait for the end of one process that need not be our child."""
-    descriptors = _open([pid])
-    try:
+    with held([pid]) as descriptors:
         return not wait_until_gone(descriptors, timeout_s)
+
+
+@contextmanager
+def held(pids: Iterable[int], starts: Mapping[int, int] | None = None) -> Iterator[dict[int, int]]:
+    """pid → pidfd of those that live; with ``starts``, only of those that are still the same processes."""
+    descriptors: dict[int, int] = {}
+    try:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                descriptors[pid] = os.pidfd_open(pid)
+                if starts is not None and _stat(pid).start != starts[pid]:
+                    os.close(descriptors.pop(pid))  # its number has been given to somebody else meanwhile
+        yield descriptors
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)
 
 
-def _open(pids: Iterable[int]) -> dict[int, int]:
-    descriptors = {}
-    for pid in pids:
-        try:
-            descriptors[pid] = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-    return descriptors
-
-
-def _send(descriptors: dict[int, int], number: signal.Signals) -> None:
-    for descriptor in descriptors.values():
-        try:
+def send(descriptors: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to what these pidfds name; what has ended needs none."""
+    for descriptor in descriptors:
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, number)
-        except ProcessLookupError:
-            continue
+
+
+def why_it_stays(pid: int, stop_signal: str) -> str:
+    """Why a process may not have heeded its stop signal yet, in words, from /proc/PID/status (see proc(5))."""
+    lines = _read(pid, "status").decode(errors="replace").splitlines()
+    status = dict(line.partition(":\t")[::2] for line in lines)
+    if status.get("State", "").startswith(("D", "T")):
+        where = _read(pid, "wchan").decode(errors="replace").strip("0\n")
+        return f"it is in state {status['State']}" + (f", in {where}" if where else "")
+    bit = 1 << (signal.Signals[f"SIG{stop_signal}"] - 1)
+    for field, words in (("SigIgn", "ignores"), ("SigBlk", "blocks"), ("SigCgt", "is still handling")):
+        if int(status.get(field, "0"), 16) & bit:
+            return f"it {words} {stop_signal}"
+    return f"{stop_signal} has not reached its end"
 
 
 class _Stat(NamedTuple):

@@ -70,14 +70,20 @@ def start_script(words: Sequence[str], log_path: str, mark: str, *, append: bool
         )
 
 
-def wait_until_ended(child: subprocess.Popen[bytes], deadline: float) -> int | None:
-    """The script's return code, negative for a signal; ``None`` if it had to be killed, with its whole group."""
+def wait_until_ended(child: subprocess.Popen[bytes], deadline: float, *, kill: bool = True) -> int | None:
+    """The script's return code, negative for a signal; ``None`` if it took too long, and with ``kill`` was ended."""
     try:
         return child.wait(max(0.0, deadline - clock.now()))
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        if kill:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
         return None
+
+
+def describe_code(code: int) -> str:
+    """How a script ended, for people."""
+    return f"exit code {code}" if code > 0 else f"signal {-code}"
 
 
 def _start(box: Box, unit: Unit, mark: str) -> subprocess.Popen[bytes]:
@@ -90,10 +96,7 @@ def _wait(box: Box, unit: Unit, child: subprocess.Popen[bytes], deadline: float)
     code = wait_until_ended(child, deadline)
     if code == 0:
         return None
-    if code is None:
-        ended = "it did not end in time and was killed"
-    else:
-        ended = f"exit code {code}" if code > 0 else f"signal {-code}"
+    ended = "it did not end in time and was killed" if code is None else describe_code(code)
     path = _log(box, unit)
     tail = masking.quote_lines(box, unit, logs.tail(path, TAIL_LINES))
     return f'cannot set up "{unit.service}": {ended} ({"; ".join(unit.setup)})\n  where: {path}{tail}'

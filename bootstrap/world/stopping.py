@@ -1,31 +1,79 @@
-"""The stop ladder: script, signal, grace, KILL; done only when everything that belonged to the program is gone."""
+"""The stop ladder: script, signal, grace, KILL; done only when everything that belonged to the program is gone.
+
+Every stop is this one: of programs that a supervisor holds, and of those that have lost theirs (``abandoned.py``). What
+differs is the ``Hold``: how the signal is sent, and how one learns that the main process has ended.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bootstrap.world import clock, processes, scripts, store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    import subprocess
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bootstrap.box import Box
     from bootstrap.observed import ObservedProgram
     from bootstrap.world.supervisord import Supervisor
 
-DEFAULT_GRACE_S = 10.0
+_FIRST_POLL_S = 0.002
 _SLOWEST_POLL_S = 0.05
-_NAME_THE_BLOCKER_S = 3.0
+_WORTH_SAYING_S = 3.0
 _DOWN = frozenset({"stopped", "failed"})
 
 
-class Stopper:
-    """Stops programs, many at a time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """The steps of one program, as its rendering says."""
 
-    def __init__(self, box: Box, supervisor: Supervisor, mark: str, say: Callable[[str, str], None]) -> None:
-        self._box = box
+    script: str | None  # the file to run, if there is one
+    signal: str
+    grace_s: float
+    whole_group: bool  # the signal is for all that shares the main process's group
+
+    @property
+    def patience_s(self) -> float:
+        """After this long even KILL has not worked."""
+        return self.grace_s + 2 * processes.KILL_WAIT_S
+
+
+class Hold(Protocol):
+    """The grip on the main processes of some programs."""
+
+    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:
+        """Send each its stop signal; from now on it is not started again."""
+
+    def living(self, names: Collection[str]) -> list[ObservedProgram]:
+        """Those whose main process has not ended; ``names`` are programs."""
+
+
+class Supervised:
+    """The grip of a living supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+
+    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:  # noqa: ARG002 - the supervisor knows the signals
+        self._supervisor.stop(program for program in programs if program.state not in _DOWN)
+
+    def living(self, names: Collection[str]) -> list[ObservedProgram]:
+        left = [p for p in self._supervisor.observe(names).programs if p.state not in _DOWN]
+        # one that was restarted in the very moment that it was to stop
+        self._supervisor.stop([p for p in left if p.state in {"backoff", "running", "starting"}])
+        return left
+
+
+class Stopper:
+    """Stops programs, many at a time. ``stuck`` says of which not even KILL ended everything, and why."""
+
+    def __init__(self, box: Box, hold: Hold, mark: str, say: Callable[[str, str], None]) -> None:
+        self.stuck: dict[str, str] = {}
+        self._box = box
+        self._hold = hold
         self._mark = mark
         self._say = say
 
@@ -39,64 +87,101 @@ class Stopper:
 
     def _stop(self, programs: Sequence[ObservedProgram]) -> None:
         """Stop these together; returns when they and all that they have forked are gone, bounded by the slowest."""
-        facts = store.read_facts(self._box, [program.store_name for program in programs])
-        graces = {program.name: _grace(facts.get(program.store_name)) for program in programs}
+        ladders = read_ladders(self._box, {program.name: program.store_name for program in programs})
         for program in programs:
             if program.pid is not None:
                 self._say(program.name, "stopping")
-        self._run_scripts(programs, graces)
-        self._supervisor.stop(program for program in programs if program.state not in _DOWN)
-        self._wait_until_down({program.name for program in programs}, graces)
-        self._end_leftovers(programs, graces)
+        self._run_scripts(programs, ladders)
+        self._hold.send(programs, ladders)
+        self._wait_until_down(programs, ladders)
+        self._end_leftovers(programs, ladders)
 
-    def _run_scripts(self, programs: Sequence[ObservedProgram], graces: dict[str, float]) -> None:
-        running = []
-        for program in programs:
-            script = f"{self._box.store}/{program.store_name}/control/t"
-            if program.pid is None or not os.path.exists(script):
-                continue
-            child = scripts.start_script([script], self._box.program_log(program.name), self._mark, append=True)
-            running.append((program.name, child, clock.now() + graces[program.name]))
-        for name, child, deadline in running:
-            code = scripts.wait_until_ended(child, deadline)
-            if code is None:
-                self._say(name, f"its stop script did not end within {graces[name]:g} s and was killed")
-            elif code:
-                self._say(name, f"its stop script exited with code {code}")
-
-    def _wait_until_down(self, names: set[str], graces: dict[str, float]) -> None:
-        """Poll until the supervisor says so; it sends KILL itself when a grace is over."""
+    def _run_scripts(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:
         begun = clock.now()
-        interval = 0.002
-        told = False
-        while True:
-            left = [p for p in self._supervisor.observe(names).programs if p.state not in _DOWN]
-            if not left:
-                return
+        running = {}
+        for program in programs:
+            script = ladders[program.name].script
+            if program.pid is not None and script is not None:
+                log = self._box.program_log(program.name)
+                running[program.name] = scripts.start_script([script], log, self._mark, append=True)
+        for name, child in running.items():
+            grace_s = ladders[name].grace_s
+            code = self._wait_for_script(name, child, begun, grace_s)
+            if code is None:
+                self._say(name, f"its stop script did not end within {grace_s:g} s and was killed")
+            elif code:
+                self._say(name, f"its stop script failed ({scripts.describe_code(code)})")
+
+    def _wait_for_script(self, name: str, child: subprocess.Popen[bytes], begun: float, grace_s: float) -> int | None:
+        if grace_s > _WORTH_SAYING_S:
+            code = scripts.wait_until_ended(child, begun + _WORTH_SAYING_S, kill=False)
+            if code is not None:
+                return code
+            rest = max(0.0, begun + grace_s - clock.now())
+            self._say(name, f"still stopping: its stop script runs (pid {child.pid}); it has {rest:.0f} s more")
+        return scripts.wait_until_ended(child, begun + grace_s)
+
+    def _wait_until_down(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:
+        """Poll until the hold says so; KILL for what belongs to a program when its grace is over."""
+        names = {program.name for program in programs}
+        begun = clock.now()
+        interval = _FIRST_POLL_S
+        told: set[str] = set()
+        while left := [p for p in self._hold.living(names) if p.name not in self.stuck]:
             waited = clock.now() - begun
-            if waited > _NAME_THE_BLOCKER_S and not told:
-                told = True
-                for program in left:
-                    rest = max(0.0, graces[program.name] - waited)
-                    self._say(program.name, f"still stopping (pid {program.pid}); KILL follows in {rest:.0f} s")
-            if waited > max(graces[p.name] for p in left) + processes.KILL_WAIT_S:
-                processes.end([p.pid for p in left if p.pid is not None], grace_s=0.0)
-            backoff = [p for p in left if p.state in {"backoff", "running", "starting"}]
-            if backoff:
-                self._supervisor.stop(backoff)  # it was restarted in the very moment that it was to stop
+            if waited > _WORTH_SAYING_S:
+                self._tell([p for p in left if p.name not in told], ladders, waited)
+                told.update(p.name for p in left)
+            self._kill([p for p in left if waited > ladders[p.name].grace_s])
+            for program in left:
+                if waited > ladders[program.name].patience_s:
+                    words = f"{program.name} (pid {program.pid})"
+                    self.stuck[program.name] = processes.describe_stuck([words])
             clock.sleep(interval)
             interval = min(_SLOWEST_POLL_S, interval * 1.3)
 
-    def _end_leftovers(self, programs: Sequence[ObservedProgram], graces: dict[str, float]) -> None:
-        names = {program.name for program in programs}
-        groups = {program.pid for program in programs if program.pid is not None}
+    def _tell(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder], waited: float) -> None:
+        for program in programs:
+            ladder = ladders[program.name]
+            rest = max(0.0, ladder.grace_s - waited)
+            why = "" if program.pid is None else f", {processes.why_it_stays(program.pid, ladder.signal)}"
+            self._say(program.name, f"still stopping (pid {program.pid}{why}); KILL follows in {rest:.0f} s")
+
+    def _kill(self, programs: Sequence[ObservedProgram]) -> None:
+        """KILL main processes and what shares their groups; the rest of their trees follows with the leftovers."""
+        pids = {program.pid for program in programs if program.pid is not None}
+        if not pids:
+            return
+        victims = [p for p in processes.read_marked(self._box) if p.pid in pids or p.group in pids]
+        processes.kill(victims)
+
+    def _end_leftovers(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:
+        names = {program.name for program in programs} - self.stuck.keys()
+        groups = {program.pid for program in programs if program.pid is not None and program.name in names}
 
         def find() -> list[processes.Marked]:
             marked = processes.read_marked(self._box)
             return [process for process in marked if process.program in names or process.group in groups]
 
-        processes.end_all(find, grace_s=max(graces.values()))
+        stuck = processes.end_all(find, grace_s=max(ladder.grace_s for ladder in ladders.values()))
+        by_group = {program.pid: program.name for program in programs}
+        for process in stuck:
+            name = process.program or by_group.get(process.group, "")
+            self.stuck[name] = processes.describe_stuck([f"{name} (pid {process.pid})"])
 
 
-def _grace(facts: dict[str, Any] | None) -> float:
-    return DEFAULT_GRACE_S if facts is None else float(facts["stop"]["grace_s"])
+def read_ladders(box: Box, store_names: Mapping[str, str]) -> dict[str, Ladder]:
+    """Program name → its ladder; one whose rendering is gone is stopped by TERM and ten seconds."""
+    facts = store.read_facts(box, store_names.values())
+    return {name: _ladder(box, store_name, facts.get(store_name)) for name, store_name in store_names.items()}
+
+
+def _ladder(box: Box, store_name: str, facts: Mapping[str, Any] | None) -> Ladder:
+    stop = {"signal": "TERM", "grace_s": 10.0, "group": False} | (facts["stop"] if facts else {})
+    script = f"{box.store}/{store_name}/control/t"
+    return Ladder(
+        script=script if os.path.exists(script) else None,
+        signal=stop["signal"],
+        grace_s=float(stop["grace_s"]),
+        whole_group=stop["group"],
+    )

@@ -16,11 +16,12 @@ from bootstrap.rendering import Generation, Rendering, StoreEntry, parse_summary
 from bootstrap.world import clock, disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from bootstrap.box import Box
 
-KEPT_GENERATIONS = 10
+KEPT_GENERATIONS = 5  # beside the one in force; their programs stay in the store, for a rollback
+_PARTIAL = ".new-"  # how the name of an unfinished store entry begins
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -73,7 +74,7 @@ def write_entries(box: Box, entries: Iterable[StoreEntry]) -> None:
         if _is_whole(final, entry):
             continue
         _remove_tree(final)
-        partial = f"{box.store}/.new-{entry.name}"
+        partial = f"{box.store}/{_PARTIAL}{entry.name}"
         _remove_tree(partial)
         try:
             os.mkdir(partial, 0o700)
@@ -126,7 +127,7 @@ def read_generation(box: Box, generation_id: str) -> Generation | None:
 
 
 def read_generations(box: Box) -> list[tuple[Generation, str]]:
-    """Every whole generation with the moment it was rendered (RFC 3339), oldest first."""
+    """Every whole generation with the moment it was put in force last (RFC 3339), oldest first."""
     found = []
     try:
         names = os.listdir(box.generations)
@@ -159,6 +160,7 @@ def switch_current(box: Box, generation: Generation) -> None:
     try:
         os.symlink(target, temporary)
         os.rename(temporary, box.current)
+        os.utime(f"{box.generations}/{generation.id}")  # when it was last put in force: the order of `generations`
         disk.flush_directory(box.state)
     except OSError as error:
         disk.remove_if_there(temporary)
@@ -188,26 +190,34 @@ def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]
     return {name: known for name, known in facts.items() if known}
 
 
-def prune(box: Box, keep: Sequence[Generation], running: Iterable[str]) -> None:
-    """Remove store entries that no kept generation names and nothing runs from, and all but the newest generations."""
-    wanted = {unit.store_name for generation in keep for unit in generation.units} | set(running)
+def prune(box: Box, current: Generation, running: Iterable[str]) -> None:
+    """Remove all but the newest generations, and store entries that neither they nor running programs need.
+
+    It has to read every generation, so it waits until there are twice as many as are kept.
+    """
     for name in os.listdir(box.store):
-        if name not in wanted:
+        if name.startswith(_PARTIAL):
             _remove_tree(f"{box.store}/{name}")
-    kept = {generation.id for generation in keep}
-    ids = [name for name in os.listdir(box.generations) if name not in kept]
-    if len(ids) <= KEPT_GENERATIONS:
+    if len(os.listdir(box.generations)) <= 2 * KEPT_GENERATIONS:
         return
-    ids.sort(key=lambda name: os.stat(f"{box.generations}/{name}").st_mtime_ns)
-    for name in ids[: len(ids) - KEPT_GENERATIONS]:
-        _remove_tree(f"{box.generations}/{name}")
+    others = [generation for generation, _ in read_generations(box) if generation.id != current.id]
+    kept = [*others[-KEPT_GENERATIONS:], current]
+    wanted = {unit.store_name for generation in kept for unit in generation.units} | set(running)
+    _remove_all_but(box.store, wanted)
+    _remove_all_but(box.generations, {generation.id for generation in kept})
+
+
+def _remove_all_but(directory: str, names: Collection[str]) -> None:
+    for name in os.listdir(directory):
+        if name not in names:
+            _remove_tree(f"{directory}/{name}")
 
 
 def remove_everything(box: Box) -> None:
     """What ``down`` leaves behind is logs and the services' own data."""
     for path in (box.current, box.generations, box.run):
         _remove_tree(path)
-    for name in ("key", "last-identity.json"):
+    for name in ("key", "last-identity.json", "stopped.json"):
         disk.remove_if_there(f"{box.state}/{name}")
 
 

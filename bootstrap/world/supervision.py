@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from bootstrap.rendering import Unit
     from bootstrap.world.supervisord import Daemon, Supervisor
 
-SWEEP_GRACE_S = 10.0
-
 
 class Supervision:
     """Answers what runs, also when nothing can; starts supervisord when it is wanted."""
@@ -36,10 +34,12 @@ class Supervision:
     def observe(self) -> Observed:
         return supervisord.NOTHING if self._supervisor is None else self._supervisor.observe()
 
-    def sweep(self, say: Callable[[str], None]) -> None:
-        """End what has lost its supervisor, before anything is started beside it."""
+    def sweep(self, say: Callable[[str, str], None]) -> dict[str, str]:
+        """Stop what has lost its supervisor, before anything is started beside it; see ``abandoned.sweep``."""
+        from bootstrap.world import abandoned  # noqa: PLC0415 - an `up` that has nothing to do does without
+
         pid = self._daemon.pid if self._daemon else self._supervisor.pid if self._supervisor else None
-        processes.sweep(self._box, pid, grace_s=SWEEP_GRACE_S, say=say)
+        return abandoned.sweep(self._box, pid, say)
 
     def ensure(self, units: tuple[Unit, ...]) -> Supervisor:
         """The living supervisor, started if need be with these programs known and none of them running."""

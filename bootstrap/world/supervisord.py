@@ -213,7 +213,7 @@ class Supervisor:
             if fault.code != _UNKNOWN_METHOD:
                 raise _unavailable("change", fault) from fault
 
-    def start(self, units: Iterable[Unit]) -> dict[str, str]:
+    def start(self, units: Iterable[Unit], generation: str) -> dict[str, str]:
         """Start programs without waiting; the answer names those that could not be started, with the cause.
 
         One that has died already was started: its exit says more than supervisord's fault does.
@@ -223,7 +223,7 @@ class Supervisor:
         calls: list[tuple[str, tuple[Any, ...]]] = [
             ("supervisor.startProcess", (f"{unit.name}:{unit.fingerprint}", False)) for unit in units
         ]
-        answers = self._connection.call_all([("bootstrap.forgive", (names,)), *calls])
+        answers = self._connection.call_all([("bootstrap.forgive", (names, generation)), *calls])
         return {
             name: answer.text
             for name, answer in zip(names, answers[1:], strict=True)
@@ -238,16 +238,8 @@ class Supervisor:
         """Send a signal to the main process of programs."""
         self._each("supervisor.signalProcess", {f"{p.name}:{p.fingerprint}": (name,) for p in programs})
 
-    def ledger(self, program: str) -> list[dict[str, Any]]:
-        """The last exits of a program, oldest first; empty without the plug-in."""
-        try:
-            exits: list[dict[str, Any]] = json.loads(self._connection.call("bootstrap.ledger", program))
-        except Fault:
-            return []
-        return exits
-
     def shut_down(self) -> None:
-        """End supervisord, and wait for its end. Stop the programs first, in order."""
+        """End supervisord, and wait for its end. Stop the programs first: its own way says nothing meanwhile."""
         pid = self.pid
         try:
             self._connection.call("supervisor.shutdown")

@@ -1,0 +1,41 @@
+"""``boot``: what the init system starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from bootstrap import watch
+from bootstrap.boot import Request
+from bootstrap.cli.options import tag_options
+from bootstrap.cli.output import Voice
+from bootstrap.cli.up import Seconds
+
+if TYPE_CHECKING:
+    from bootstrap.cli.settings import Settings
+
+
+@click.command(
+    epilog="Example: bootstrap boot --tag mode=production --tag service=api",
+    short_help="up, then stay in the foreground: what the init system starts.",
+)
+@click.option("--timeout", type=Seconds(), default="120s", show_default=True, help="Give up waiting after this long.")
+@tag_options
+def boot(settings: Settings, *, timeout: float) -> int:
+    """Converge as up does, then watch: a supervisor that dies is replaced, with exactly one copy of every program.
+
+    Programs that were stopped by hand stay stopped. SIGHUP means up once more; SIGTERM and SIGINT stop everything in
+    reverse order, and exit 0. Killed in any other way it leaves the programs running; started again it takes over.
+    """
+    voice = Voice(settings, as_json=False)
+    request = Request(
+        tags=settings.tags,
+        tags_file=settings.tags_file,
+        last_identity=settings.last_identity,
+        lock_wait_s=timeout,
+        timeout_s=timeout,
+        asked=False,
+    )
+    watch.watch(settings.box, request, voice.event, voice.actions)
+    return 0

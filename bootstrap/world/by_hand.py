@@ -1,0 +1,33 @@
+"""Which programs a person has stopped: they stay so, across crashes and reboots, until ``start`` or ``up``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from bootstrap.world import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bootstrap.box import Box
+
+
+def read_stopped(box: Box) -> frozenset[str]:
+    """Programs that were stopped by hand."""
+    return frozenset(disk.read_mapping(_path(box)))
+
+
+def write_stopped(box: Box, names: Iterable[str]) -> None:
+    """Remember these, and only these, durably."""
+    wanted = frozenset(names)
+    if wanted == read_stopped(box):
+        return
+    if wanted:
+        disk.write_durably(_path(box), json.dumps(dict.fromkeys(sorted(wanted), True)).encode())
+    else:
+        disk.remove_if_there(_path(box))
+
+
+def _path(box: Box) -> str:
+    return f"{box.state}/stopped.json"

@@ -1,0 +1,172 @@
+"""supervisord's own end: a bare SIGTERM, a reboot, ``shutdown``. The stop ladder, wave by wave, from inside.
+
+Nobody else may be there to run it (the ``up`` that started the programs is long gone), so supervisord does: the stop
+scripts of the last wave side by side, then its signals, then KILL for whatever its programs have left; then the wave
+before it. ``step`` is called in every turn of supervisord's main loop and never waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.launcher import MARK
+from bootstrap.world import processes
+from bootstrap.world.stopping import Ladder, read_ladders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.box import Box
+    from bootstrap.world.processes import Marked
+
+LOOK_AGAIN_S = 0.02
+
+
+class Shutdown:
+    """One shutdown, from its first turn to its last."""
+
+    def __init__(self, supervisord: Any, box: Box, take_status: Callable[[int], int | None]) -> None:
+        """``take_status`` hands over the wait status of a child that is no program, ``None`` while it lives."""
+        self._supervisord = supervisord
+        self._box = box
+        self._take_status = take_status
+        self._wave: _Wave | None = None
+        self._rest: _Leftovers | None = None
+        self.is_over = False
+
+    def step(self) -> None:
+        """Do whatever can be done now."""
+        while not self.is_over:
+            if self._wave is None:
+                groups = _last_wave(self._supervisord)
+                if not groups:
+                    self._end_rest()
+                    return
+                self._wave = _Wave(groups, self._box, self._take_status)
+            if not self._wave.step():
+                return
+            self._supervisord.stop_groups = [g for g in self._supervisord.stop_groups if g not in self._wave]
+            self._wave = None
+
+    def _end_rest(self) -> None:
+        """What belongs to no program that we know of, or hides it, goes last."""
+        if self._rest is None:
+            self._rest = _Leftovers(lambda _: True, self._box, grace_s=0.0)
+        self.is_over = self._rest.are_gone()
+
+
+class _Wave:
+    """The groups that stop together; each holds one program."""
+
+    def __init__(self, groups: list[Any], box: Box, take_status: Callable[[int], int | None]) -> None:
+        self._groups = {group.config.name: group for group in groups}
+        self._box = box
+        self._take_status = take_status
+        running = [
+            (name, f"{name}-{process.config.name}", process.pid)
+            for name, group in self._groups.items()
+            for process in group.processes.values()
+        ]
+        self._ladders = read_ladders(box, {name: store_name for name, store_name, _ in running})
+        self._pids = {name: pid for name, _, pid in running if pid}
+        self._scripts = {name: self._start_script(name, self._ladders[name]) for name in self._pids}
+        self._began = time.monotonic()
+        self._signalled: dict[str, float] = {}
+        self._leftovers: _Leftovers | None = None
+
+    def __contains__(self, group: object) -> bool:
+        return any(group is mine for mine in self._groups.values())  # supervisord's groups are equal by priority
+
+    def step(self) -> bool:
+        """Go on; whether the whole wave is gone."""
+        for name, group in self._groups.items():
+            if name not in self._signalled and self._script_has_ended(name):
+                self._signalled[name] = time.monotonic()
+                group.stop_all()
+            elif name in self._signalled:
+                self._kill_if_late(name)
+        if any(group.get_unstopped_processes() for group in self._groups.values()):
+            return False
+        if self._leftovers is None:
+            longest = max((ladder.grace_s for ladder in self._ladders.values()), default=0.0)
+            self._leftovers = _Leftovers(lambda marked: marked.program in self._groups, self._box, grace_s=longest)
+        return self._leftovers.are_gone()
+
+    def _start_script(self, name: str, ladder: Ladder) -> int | None:
+        if ladder.script is None:
+            return None
+        log = self._box.program_log(name)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        try:
+            return os.posix_spawn(
+                "/bin/sh",
+                ["/bin/sh", ladder.script],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, log, flags, 0o640),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+            )
+        except OSError:
+            return None  # then its signal comes at once; nothing here may hold up the end
+
+    def _script_has_ended(self, name: str) -> bool:
+        pid = self._scripts.get(name)
+        if pid is None or self._take_status(pid) is not None:
+            return True
+        if time.monotonic() - self._began < self._ladders[name].grace_s:
+            return False
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        return True
+
+    def _kill_if_late(self, name: str) -> None:
+        """supervisord counts graces in whole seconds; so we end them ourselves."""
+        late = time.monotonic() - self._signalled[name] > self._ladders[name].grace_s
+        if late and name in self._pids and self._groups[name].get_unstopped_processes():
+            with contextlib.suppress(OSError):
+                os.killpg(self._pids[name], signal.SIGKILL)
+
+
+class _Leftovers:
+    """What the main processes have left behind: TERM, what is left of the grace, KILL."""
+
+    def __init__(self, belongs: Callable[[Marked], bool], box: Box, *, grace_s: float) -> None:
+        self._belongs = belongs
+        self._box = box
+        self._kill_at = time.monotonic() + grace_s
+        self._give_up_at = self._kill_at + processes.KILL_WAIT_S
+        self._told: set[int] = set()
+
+    def are_gone(self) -> bool:
+        """Whether nothing is left; asks or forces what is."""
+        found = [marked for marked in self._read() if self._belongs(marked)]
+        now = time.monotonic()
+        if not found or now > self._give_up_at:
+            return True
+        if now >= self._kill_at:
+            processes.kill(found)
+        else:
+            new = [marked for marked in found if marked.pid not in self._told]
+            processes.kill(new, signal.SIGTERM)
+            self._told.update(marked.pid for marked in new)
+        return False
+
+    def _read(self) -> list[Marked]:
+        me, token = os.getpid(), os.environ.get(MARK, "").partition(":")[0]
+        return [p for p in processes.read_marked(self._box) if p.token == token or me in {p.parent, p.session}]
+
+
+def _last_wave(supervisord: Any) -> list[Any]:
+    """The groups with the highest priority: those that nothing still running needs."""
+    groups = supervisord.stop_groups or []
+    highest = max((group.config.priority for group in groups), default=0)
+    return [group for group in groups if group.config.priority == highest]

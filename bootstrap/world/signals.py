@@ -1,0 +1,89 @@
+"""Signals for the one process that stays: asked to stop, asked for another ``up``, and waiting for either."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopAsked(BaseException):
+    """SIGTERM or SIGINT has come; whatever is under way may be left as it is."""
+
+
+class Signals:
+    """What has come, and waiting for more."""
+
+    def __init__(self, wake: int) -> None:
+        self._wake = wake
+        self._up_asked = False
+
+    def take_up_asked(self) -> bool:
+        """Whether SIGHUP has come since the last time."""
+        asked, self._up_asked = self._up_asked, False
+        return asked
+
+    def wait(self, pid: int | None, timeout_s: float) -> None:
+        """Wait for a signal, for the end of a process, or this long; whatever it was, look."""
+        if self._up_asked:
+            return
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        with contextlib.ExitStack() as stack:
+            if pid is not None:
+                try:
+                    descriptor = os.pidfd_open(pid)
+                except ProcessLookupError:
+                    return
+                stack.callback(os.close, descriptor)
+                poll.register(descriptor, select.POLLIN)
+            poll.poll(timeout_s * 1000)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+
+    def note_up_asked(self, _number: int, _frame: FrameType | None) -> None:
+        self._up_asked = True
+
+
+@contextmanager
+def heeded() -> Iterator[Signals]:
+    """SIGTERM and SIGINT raise StopAsked, SIGHUP is remembered; restores what was before."""
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signals = Signals(read)
+    before = {number: signal.signal(number, _stop) for number in STOPPING}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signals.note_up_asked)
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        yield signals
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read)
+        os.close(write)
+
+
+def ignore_stopping() -> None:
+    """The stop is under way: being asked again changes nothing."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def reap() -> None:
+    """Take leave of children that have ended, adopted ones too."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise StopAsked

@@ -1,0 +1,150 @@
+"""`bootstrap boot`, which the init system starts: it converges, restores what dies, and stops in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from support.sandbox import kill_and_wait, wait_until
+
+
+def boot(sandbox):
+    """Start it and wait until the box has converged."""
+    child = sandbox.start("boot")
+    wait_until(lambda: (sandbox.state / "current").exists() and sandbox.status()["converged"], "the box to converge")
+    return child
+
+
+def finish(child, number=signal.SIGTERM):
+    child.send_signal(number)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 0, (out, err)
+    return out.decode()
+
+
+def test_a_supervisor_that_is_killed_is_replaced_within_two_seconds_and_there_is_one_of_each(sandbox):
+    for number in range(10):
+        sandbox.sleeper(f"s{number}")
+    child = boot(sandbox)
+    before = sandbox.pids()
+    old = sandbox.daemon
+    begun = time.monotonic()
+    kill_and_wait(old)
+    wait_until(
+        lambda: sandbox.daemon != old and len(sandbox.pids()) == 10 and sandbox.status()["converged"], "its return"
+    )
+    assert time.monotonic() - begun < 2.0
+    after = sandbox.pids()
+    assert not {*before.values()} & {*after.values()}
+    marked = sandbox.marked()
+    assert sorted(process.program for pid, process in marked.items() if pid != sandbox.daemon) == sorted(after)
+    said = finish(child)
+    assert "the supervisor has ended: restoring what it ran" in said
+    assert sandbox.marked() == {}
+
+
+def test_sigterm_and_ctrl_c_stop_in_reverse_waves(sandbox):
+    order = sandbox.root / "order"
+    command = f'trap "echo $BOOTSTRAP_SERVICE >> {order}; exit 0" TERM; while :; do sleep 0.01; done'
+    sandbox.sleeper("db", command=command)
+    sandbox.sleeper("api", extra="needs: [db]", command=command)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        order.unlink(missing_ok=True)
+        child = boot(sandbox)
+        said = finish(child, number)
+        assert order.read_text() == "api\ndb\n"
+        assert said.splitlines()[-4:] == ["stopping everything", "api-web  stopping", "db-web   stopping", "stopped"]
+        assert sandbox.marked() == {}
+
+
+def test_killed_it_leaves_the_programs_running_and_the_next_takes_over(sandbox):
+    sandbox.sleeper("api")
+    child = boot(sandbox)
+    before = sandbox.pids()
+    child.kill()
+    child.communicate()
+    child = boot(sandbox)
+    assert sandbox.pids() == before
+    assert "nothing" not in finish(child)
+    assert sandbox.marked() == {}
+
+
+def test_what_was_stopped_by_hand_stays_so_across_a_crash_and_a_boot_until_up(sandbox):
+    sandbox.sleeper("api")
+    sandbox.sleeper("web")
+    child = boot(sandbox)
+    sandbox.run("stop", "web")
+    old = sandbox.daemon
+    kill_and_wait(old)
+    wait_until(lambda: sandbox.daemon != old and sandbox.pids().keys() == {"api-web"}, "api alone")
+    finish(child)
+    child = sandbox.start("boot")
+    wait_until(lambda: sandbox.pids().keys() == {"api-web"}, "api alone")
+    wait_until(lambda: sandbox.status()["programs"][0]["ready"], "it to be ready")
+    assert sandbox.pids().keys() == {"api-web"}
+    sandbox.run("up")
+    assert sandbox.pids().keys() == {"api-web", "web-web"}
+    finish(child)
+    child = boot(sandbox)
+    assert sandbox.pids().keys() == {"api-web", "web-web"}
+    finish(child)
+
+
+def test_sighup_is_another_up(sandbox):
+    sandbox.sleeper("api")
+    child = boot(sandbox)
+    before = sandbox.pids()["api-web"]
+    sandbox.config("common/WORD", "new")
+    child.send_signal(signal.SIGHUP)
+    wait_until(lambda: sandbox.pids().get("api-web") not in {None, before}, "the replacement")
+    wait_until(lambda: sandbox.status()["converged"], "convergence")
+    assert sandbox.environ_of(sandbox.pids()["api-web"])[b"WORD"] == b"new"
+    assert "WORD is set (config/common/WORD)" in finish(child)
+
+
+def test_a_box_that_was_taken_down_by_hand_stays_down_until_up(sandbox):
+    sandbox.sleeper("api")
+    child = boot(sandbox)
+    sandbox.run("down")
+    time.sleep(0.1)
+    assert sandbox.marked() == {}
+    sandbox.run("up")
+    assert sandbox.pids().keys() == {"api-web"}
+    said = finish(child)
+    assert "this box was taken down by hand" in said
+    assert sandbox.marked() == {}
+
+
+def test_a_program_that_fails_for_good_is_told_once(sandbox):
+    folder = sandbox.service(
+        "api",
+        "processes:\n  web: {command: '[ -e ok ] && exec sleep 1000; exit 7', restart: {window: 60s, starts: 2},"
+        " ready: {exec: 'test -e ok'}}\n",
+    )
+    (folder / "ok").touch()
+    child = boot(sandbox)
+    (folder / "ok").unlink()
+    os.kill(sandbox.pids()["api-web"], signal.SIGKILL)
+    wait_until(lambda: sandbox.status()["programs"][0]["state"] == "failed", "it to fail")
+    line = child.stdout.readline
+    said = wait_until(lambda: next((text for text in iter(line, b"") if b"for good" in text), None), "the line")
+    assert said.decode().split() == (
+        'api-web has failed for good: the last time it exited with code 7; see "bootstrap logs api-web"'.split()
+    )
+    assert "for good" not in finish(child)
+
+
+def test_bad_tags_end_it_at_once_with_the_error_of_up(sandbox):
+    sandbox.sleeper("api")
+    done = sandbox.run("boot", tags=("mode=nonsense",), code=2)
+    assert "nonsense" in done.stderr
+    assert sandbox.marked() == {}
+
+
+def test_a_stop_in_the_middle_of_the_first_up_is_heeded(sandbox):
+    sandbox.sleeper("api", ready='{exec: "false", timeout: 60s}')
+    child = sandbox.start("boot")
+    wait_until(lambda: (sandbox.state / "run/supervisord.sock").exists() and sandbox.pids(), "it to start")
+    finish(child)
+    assert sandbox.marked() == {}
