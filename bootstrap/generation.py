@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bootstrap.plan import Plan, Program
     from bootstrap.variable import Account, Environment
 
-RENDERER = 1  # counted up when the launcher's text changes in a way that running programs must follow
+RENDERER = 2  # counted up when the launcher's text changes in a way that running programs must follow
 
 
 def render_generation(

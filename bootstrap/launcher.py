@@ -36,6 +36,7 @@ SUPERVISOR_NAMES = (
     "SUPERVISOR_GROUP_NAME",
 )
 MARK = "BOOTSTRAP_MARK"  # in the environment of every process of ours: the state directory it belongs to
+PROGRAM = "BOOTSTRAP_PROGRAM"  # likewise: the program it belongs to
 BY_HAND = "by-hand"  # the mark of what a person starts; nothing ever sweeps it away
 DEFAULT_NOFILE = 1024  # soft; the hard limit stays, so a program may raise its own
 
@@ -76,6 +77,7 @@ def render_run(launch: Launch, env_file: str, spare: tuple[int, ...] = ()) -> st
         *_limit_lines(launch.limits),
         f"cd {quote(launch.directory)} || exit 111",
         f"unset {' '.join(SUPERVISOR_NAMES)} OLDPWD SHLVL",
+        f"export {PROGRAM}={launch.program}",  # before exec: a command that is a shell itself is known by it too
         f'exec 3<&0 {_privileges(launch)} /bin/sh -s -- "$@" <{quote(env_file)}{closing}',
     ]
     return "\n".join(lines) + "\n"

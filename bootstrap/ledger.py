@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.observed import LastExit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -30,7 +32,14 @@ class Life:
     lived_s: float | None = None
     code: int | None = None
     signal: str | None = None
-    cause: str | None = None  # as LastExit.cause, "lost" or "never ready"; None while all is well
+    cause: str | None = None  # as LastExit.cause, or "never ready"; None while all is well
+
+    @property
+    def words(self) -> str:
+        """How it went, for people."""
+        if self.ended_at is None:
+            return f"lives, {self.cause}" if self.cause else "lives"
+        return LastExit(code=self.code, signal=self.signal, cause=self.cause or "exited", at=self.ended_at).words
 
 
 def parse_ledger(lines: Iterable[bytes]) -> tuple[Life, ...]:

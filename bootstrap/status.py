@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
+    from bootstrap.ledger import Life
     from bootstrap.observed import Observed, ObservedProgram
     from bootstrap.rendering import Generation, Unit
 
@@ -47,6 +48,15 @@ class Status:
     def is_converged(self) -> bool:
         return self.generation is not None and all(program.is_converged for program in self.programs)
 
+    @property
+    def services(self) -> dict[str, str]:
+        """Program name → its service, as far as that is known."""
+        return {program.name: program.unit.service if program.unit else program.name for program in self.programs}
+
+    def only(self, names: Collection[str]) -> Status:
+        """The same for some of the programs."""
+        return replace(self, programs=tuple(program for program in self.programs if program.name in names))
+
 
 def judge_status(generation: Generation | None, observed: Observed, ready: Collection[str]) -> Status:
     """Put together what is wanted and what is; ``ready`` names the programs known to be ready."""
@@ -59,15 +69,35 @@ def judge_status(generation: Generation | None, observed: Observed, ready: Colle
     return Status(generation=generation, programs=programs)
 
 
-def render_status(status: Status) -> dict[str, Any]:
-    """The contract's JSON."""
+def render_status(status: Status, lives: Mapping[str, Sequence[Life]] | None = None) -> dict[str, Any]:
+    """The contract's JSON; programs that ``lives`` names get theirs, oldest first."""
     generation = status.generation
     return {
         "mode": generation.mode if generation else None,
         "service": generation.service if generation else None,
         "generation": generation.id if generation else None,
         "converged": status.is_converged,
-        "programs": [_render_program(program) for program in status.programs],
+        "programs": [
+            _render_program(program) | _render_lives(program.name, lives or {}) for program in status.programs
+        ],
+    }
+
+
+def _render_lives(name: str, lives: Mapping[str, Sequence[Life]]) -> dict[str, Any]:
+    return {"lives": [_render_life(life) for life in lives[name]]} if name in lives else {}
+
+
+def _render_life(life: Life) -> dict[str, Any]:
+    return {
+        "pid": life.pid or None,
+        "fingerprint": life.fingerprint,
+        "generation": life.generation,
+        "started_at": _moment(life.started_at),
+        "ended_at": None if life.ended_at is None else _moment(life.ended_at),
+        "lived_s": life.lived_s,
+        "code": life.code,
+        "signal": life.signal,
+        "cause": life.cause,
     }
 
 

@@ -44,7 +44,11 @@ def environment_of(run, *words, inherited=None):
         check=True,
     )
     found = dict(os.fsdecode(pair).split("=", 1) for pair in done.stdout.split(b"\0") if pair)
-    return {name: value for name, value in found.items() if name not in {"BOOTSTRAP_MARK", "PWD", "_", "SHLVL"}}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in {"BOOTSTRAP_MARK", "BOOTSTRAP_PROGRAM", "PWD", "_", "SHLVL"}
+    }
 
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True).filter(
@@ -72,6 +76,7 @@ def test_a_long_value_and_every_single_byte_arrive_in_the_real_environment_of_th
         assert found == {
             **{name.encode(): os.fsencode(value) for name, value in wanted.items()},
             b"BOOTSTRAP_MARK": b"m:/s",
+            b"BOOTSTRAP_PROGRAM": b"api-web",
             b"PWD": os.fsencode(tmp_path),
         }
     finally:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bootstrap.cli.output import describe_box, describe_duration, print_json
+from bootstrap.patterns import select_programs
 from bootstrap.status import ProgramStatus, Status, judge_status, render_status
-from bootstrap.world import store, supervisord
+from bootstrap.world import clock, ledger_file, store, supervisord
 from bootstrap.world.ready_record import ReadyRecord
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
+    from bootstrap.ledger import Life
     from bootstrap.observed import Observed
     from bootstrap.rendering import Generation
 
@@ -23,21 +25,29 @@ _COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow", "bac
 @click.command(
     epilog="Example: bootstrap status --json", short_help="What runs, since when, and whether it is all ready."
 )
+@click.argument("programs", nargs=-1, metavar="[PROGRAM…]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def status(settings: Settings, *, as_json: bool) -> int:
+def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> int:
     """Show every program: state, pid, age, restarts, port and last exit.
 
-    Exits with 0 when everything runs, ready, as it was last rendered, and with 3 otherwise.
+    With programs (named fully, by service, or by glob) only those, and the last 20 starts and exits of each.
+    Exits with 0 when everything shown runs, ready, as it was last rendered, and with 3 otherwise.
     """
     supervisor = supervisord.connect(settings.box)
     generation = store.read_current(settings.box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
     found = judge_status(generation, observed, _read_ready(settings, generation, observed))
+    lives = {}
+    if programs:
+        found = found.only(select_programs(programs, found.services))
+        lives = {program.name: ledger_file.read_lives(settings.box, program.name) for program in found.programs}
     if as_json:
-        print_json(render_status(found))
+        print_json(render_status(found, lives))
     else:
         _print(found)
+        for name in lives:
+            _print_lives(name, lives[name])
     return 0 if found.is_converged else EXIT_NOT_CONVERGED
 
 
@@ -53,6 +63,28 @@ def _read_ready(settings: Settings, generation: Generation | None, observed: Obs
     from bootstrap.world import processes, readiness  # noqa: PLC0415
 
     return readiness.read_ready(settings.box, generation, observed, processes.new_mark(settings.box))
+
+
+def _print_lives(name: str, lives: tuple[Life, ...]) -> None:
+    click.echo()
+    rows = [(name, "LIVED", "PID", "GENERATION", "HOW IT ENDED"), *(_life_row(life) for life in lives)]
+    _print_table(rows)
+
+
+def _life_row(life: Life) -> tuple[str, ...]:
+    return (
+        clock.text_of(life.started_at),
+        "-" if life.lived_s is None else describe_duration(life.lived_s),
+        str(life.pid or "-"),
+        life.generation or "-",
+        life.words,
+    )
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _print(found: Status) -> None:

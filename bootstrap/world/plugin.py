@@ -338,8 +338,10 @@ def _spawn_without_fork(options: Any, note_pid: Callable[[Any, int], None]) -> N
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, process.pipes["child_stdout"], 1),
-                (os.POSIX_SPAWN_DUP2, process.pipes["child_stdout"], 2),
+                # Open for both, it has a reader in the program itself: should we die, a last line on the way to a
+                # graceful end does not kill it by SIGPIPE.
+                (os.POSIX_SPAWN_OPEN, 1, f"/proc/self/fd/{process.pipes['child_stdout']}", os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setpgroup=0,
             setsigmask=[],

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bootstrap.errors import ApplyFailed
-from bootstrap.launcher import MARK
+from bootstrap.launcher import MARK, PROGRAM
 from bootstrap.world import clock, disk
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def read_marked(box: Box) -> list[Marked]:
         token, _, state = _field(environment, MARK).partition(":")
         if (state != box.state and stat.session not in sessions) or stat.state in _GONE:
             continue
-        claimed = _field(environment, "BOOTSTRAP_PROGRAM")
+        claimed = _field(environment, PROGRAM)
         found.append(
             Marked(
                 pid=pid,

@@ -38,7 +38,7 @@ class Ladder:
     @property
     def patience_s(self) -> float:
         """After this long even KILL has not worked."""
-        return self.grace_s + 2 * processes.KILL_WAIT_S
+        return self.grace_s + processes.KILL_WAIT_S
 
 
 class Hold(Protocol):

@@ -129,8 +129,8 @@ def test_a_program_that_fails_for_good_is_told_once(sandbox):
     wait_until(lambda: sandbox.status()["programs"][0]["state"] == "failed", "it to fail")
     line = child.stdout.readline
     said = wait_until(lambda: next((text for text in iter(line, b"") if b"for good" in text), None), "the line")
-    assert said.decode().split() == (
-        'api-web has failed for good: the last time it exited with code 7; see "bootstrap logs api-web"'.split()
+    assert " ".join(said.decode().split()) == (
+        'api-web has failed for good: the last time it exited with code 7; see "bootstrap logs api-web"'
     )
     assert "for good" not in finish(child)
 

@@ -75,15 +75,21 @@ def test_what_was_remembered_counts_only_while_all_of_it_is_there(box):
 
 
 def test_pruning_keeps_what_runs_and_the_newest_generations(box):
-    for number in range(store.KEPT_GENERATIONS + 3):
+    count = 2 * store.KEPT_GENERATIONS + 1
+    for number in range(count):
         store.write_generation(box, rendering(f"g{number}", f"f{number}"))
         os.utime(f"{box.generations}/g{number}", (number, number))
-    kept = rendering("g0", "f0").generation
-    store.prune(box, [kept], running=["api-web-f1"])
-    assert sorted(os.listdir(box.store)) == ["api-web-f0", "api-web-f1"]
-    assert sorted(os.listdir(box.generations)) == sorted(
-        ["g0", *(f"g{number}" for number in range(3, store.KEPT_GENERATIONS + 3))]
-    )
+    store.prune(box, rendering("g0", "f0").generation, running=["api-web-f1"])
+    newest = range(count - store.KEPT_GENERATIONS, count)
+    assert sorted(os.listdir(box.generations)) == sorted(["g0", *(f"g{number}" for number in newest)])
+    assert sorted(os.listdir(box.store)) == sorted(f"api-web-f{number}" for number in (0, 1, *newest))
+
+
+def test_pruning_removes_what_was_left_half_written_at_once(box):
+    store.write_generation(box, rendering())
+    os.mkdir(f"{box.store}/.new-api-web-f9")
+    store.prune(box, rendering().generation, running=[])
+    assert os.listdir(box.store) == ["api-web-f1"]
 
 
 def test_a_reboot_forgets_everything_in_the_run_directory_but_not_the_generations(box, monkeypatch, tmp_path):
