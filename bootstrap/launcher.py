@@ -37,6 +37,7 @@ SUPERVISOR_NAMES = (
 )
 MARK = "BOOTSTRAP_MARK"  # in the environment of every process of ours: the state directory it belongs to
 PROGRAM = "BOOTSTRAP_PROGRAM"  # likewise: the program it belongs to
+CGROUP = "BOOTSTRAP_CGROUP"  # supervisord's alone: the control group whose children are the programs' own
 BY_HAND = "by-hand"  # the mark of what a person starts; nothing ever sweeps it away
 DEFAULT_NOFILE = 1024  # soft; the hard limit stays, so a program may raise its own
 
@@ -74,9 +75,10 @@ def render_run(launch: Launch, env_file: str, spare: tuple[int, ...] = ()) -> st
         f"# {launch.program}, rendered by bootstrap. With arguments: runs them in this program's environment instead.",
         f'[ "${{{MARK}-}}" ] || exec /usr/bin/env -i {MARK}={BY_HAND} /bin/sh "$0" "$@"',
         "umask 022",
-        *_limit_lines(launch.limits),
+        *_group_lines(launch.program),
+        *_limit_lines(launch.program, launch.limits),
         f"cd {quote(launch.directory)} || exit 111",
-        f"unset {' '.join(SUPERVISOR_NAMES)} OLDPWD SHLVL",
+        f"unset {' '.join(SUPERVISOR_NAMES)} {CGROUP} OLDPWD SHLVL",
         f"export {PROGRAM}={launch.program}",  # before exec: a command that is a shell itself is known by it too
         f'exec 3<&0 {_privileges(launch)} /bin/sh -s -- "$@" <{quote(env_file)}{closing}',
     ]
@@ -106,14 +108,22 @@ def shell_names(keys: Iterable[str]) -> list[str]:
     return sorted(SHELL_NAMES.intersection(keys))
 
 
-def _limit_lines(limits: Limits) -> list[str]:
+def _group_lines(program: str) -> list[str]:
+    return [f'[ -z "${{{CGROUP}-}}" ] || echo 0 >"${CGROUP}/{program}/cgroup.procs" || exit 111']
+
+
+def _limit_lines(program: str, limits: Limits) -> list[str]:
+    """A memory limit is the group's, which counts what is used; without one the address space has to stand for it."""
     lines = ["ulimit -c 0"]
     if limits.nofile is None:
         lines.append(f"ulimit -S -n {DEFAULT_NOFILE}")
     else:
         lines.append(f"ulimit -n {limits.nofile} || exit 111")
     if limits.memory is not None:
-        lines.append(f"ulimit -v {limits.memory // 1024} || exit 111")
+        lines += [
+            f'{{ [ "${{{CGROUP}-}}" ] && echo {limits.memory} >"${CGROUP}/{program}/memory.max"; }} 2>/dev/null ||',
+            f"ulimit -v {limits.memory // 1024} || exit 111",
+        ]
     return lines
 
 

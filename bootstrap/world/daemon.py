@@ -18,7 +18,8 @@ def main() -> None:
     """Import, wait for the word, become supervisord."""
     from supervisor import rpcinterface, supervisord, xmlrpc  # noqa: F401, PLC0415 - loaded here so that the wait hides it
 
-    from bootstrap.world import plugin, processes  # noqa: F401, PLC0415 - likewise
+    from bootstrap import launcher  # noqa: PLC0415 - likewise
+    from bootstrap.world import cgroups, plugin, processes  # noqa: F401, PLC0415 - likewise
 
     if sys.stdin.readline() != "go\n":
         return
@@ -26,6 +27,8 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     _raise_file_limit()
+    if launcher.CGROUP in os.environ:
+        cgroups.divide(os.environ[launcher.CGROUP])
     processes.adopt_orphans()
     supervisord.main(["-c", CONFIG])
 

@@ -1,7 +1,7 @@
 """What bootstrap adds to supervisord from inside, through its documented ``[rpcinterface:x]`` hook.
 
 - *Wake*: signals and state changes end the main loop's one-second poll at once.
-- *One tree*: what a crashed program leaves in its process group is killed before it is started again.
+- *One tree*: what a crashed program leaves behind is killed, and seen to be gone, before it is started again.
 - *Ledger*: every start and exit of a program with code, signal and cause, on disk; supervisord forgets them.
 - *Policy*: restarts with a growing delay, and ``failed`` when a program starts too often inside its window.
 - *Waves*: a bare SIGTERM stops programs by the whole ladder, by priority, each priority in parallel (``shutdown.py``).
@@ -20,6 +20,7 @@ loop.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -34,19 +35,22 @@ from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from bootstrap.box import Box
-from bootstrap.world import ledger_file
+from bootstrap.launcher import CGROUP
+from bootstrap.world import cgroups, ledger_file, processes
 from bootstrap.world.shutdown import LOOK_AGAIN_S, Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bootstrap.ledger import Life
+    from bootstrap.world.processes import Marked
 
 FIELDS = ("name", "fingerprint", "state", "pid", "age_s", "started_at", "restarts", "deaths", "last_exit")
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 DEFAULT_WINDOW_S = 60.0
 DEFAULT_STARTS = 5
+REST_S = 0.2  # how long the main loop may wait for KILL to do its work
 
 
 def make_rpcinterface(supervisord: Any, **_settings: str) -> Plugin:
@@ -81,13 +85,15 @@ class Plugin:
         self._statuses: dict[int, int] = {}  # of programs that have ended
         self._strangers: dict[int, int] = {}  # of whatever else has ended
         self._memory = _Memory()
+        self._cgroup = os.environ.get(CGROUP)
+        self._ghosts: dict[str, list[Marked]] = {}  # what a program has left and what not even KILL has ended yet
         self._shutdown = Shutdown(supervisord, self._box, self._strangers.get)
         self._turns = 1  # how many polls must not wait, because something has happened
         _Wake(self)
         self._shorten_polls()
         self._keep_exit_statuses()
         self._stop_in_waves()
-        _spawn_without_fork(self._supervisord.options, self._note_pid)
+        _spawn_without_fork(self._supervisord.options, self._refuse_a_second, self._note_pid)
         events.subscribe(events.ProcessStateEvent, self._on_state)
 
     # what can be called
@@ -182,12 +188,12 @@ class Plugin:
                 if event.from_state == ProcessStates.STOPPING:
                     self._note_exit(record, process, "stopped")
             case ProcessStates.EXITED:
-                _end_group(process.pid)
+                self._end_rest(process)
                 self._note_exit(record, process, None)
                 process.change_state(ProcessStates.BACKOFF)  # comes back here: one place decides about restarts
             case ProcessStates.BACKOFF:
                 if event.from_state != ProcessStates.EXITED:
-                    _end_group(process.pid)
+                    self._end_rest(process)
                     self._note_exit(record, process, None)
                 self._plan_restart(record, process)
             case _:
@@ -221,7 +227,7 @@ class Plugin:
             cause = "not spawned"
             self._note_pid(process, 0)
         elif cause is None:
-            cause = self._tell_cause(number)
+            cause = self._tell_cause(process.group.config.name, number)
         elif number == signal.SIGKILL:
             cause = "killed"  # it did not heed the stop signal in time
         record.deaths += 1
@@ -232,8 +238,45 @@ class Plugin:
             self._box, process.group.config.name, "exit", code=code, signal=name, cause=cause, lived_s=lived_s
         )
 
-    def _tell_cause(self, number: int) -> str:
-        if number == signal.SIGKILL and self._memory.has_run_out():
+    def _end_rest(self, process: Any) -> None:
+        """A program has died of itself: what it has left must not stand beside its successor.
+
+        The main loop waits for this, at most ``REST_S``; what is still there then, ``_refuse_a_second`` keeps in mind.
+        """
+        name, pid = process.group.config.name, process.pid
+        if not pid:
+            return
+        if self._cgroup:
+            cgroups.kill(self._cgroup, name)
+        deadline = time.monotonic() + REST_S
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        while left := self._read_rest(name, pid):
+            processes.kill(left)
+            if time.monotonic() > deadline:
+                break
+            with processes.held([p.pid for p in left]) as descriptors:
+                processes.wait_until_gone(descriptors, deadline - time.monotonic())
+        self._ghosts[name] = left
+
+    def _read_rest(self, name: str, pid: int) -> list[Marked]:
+        """What lost its parents is ours now (see ``processes.adopt_orphans``); programs are no strays."""
+        programs = self._supervisord.options.pidhistory
+        strays = [p for p in processes.read_family(os.getpid()) if p.pid not in programs]
+        return [p for p in strays if p.group == pid or p.program == name]
+
+    def _refuse_a_second(self, process: Any) -> None:
+        """Before a start: never a second copy beside what is left of the first. Raises OSError."""
+        name = process.group.config.name
+        self._ghosts[name] = processes.still(self._ghosts.get(name, []))
+        if self._ghosts[name]:
+            pids = ", ".join(str(ghost.pid) for ghost in self._ghosts[name])
+            raise OSError(errno.EBUSY, f"not even KILL has ended what its last life left behind (pid {pids})")
+        if self._cgroup:
+            cgroups.make(self._cgroup, name)
+
+    def _tell_cause(self, name: str, number: int) -> str:
+        if number == signal.SIGKILL and self._memory.has_run_out(self._cgroup, name):
             return "oom"
         return "signal" if number else "exited"
 
@@ -302,17 +345,20 @@ class Plugin:
 
 
 class _Memory:
-    """How often the kernel has killed for want of memory since the boot: ``oom_kill`` in /proc/vmstat (Linux 4.13)."""
+    """How often the kernel has killed for want of memory: in a program's group, or since the boot on the whole box."""
 
     def __init__(self) -> None:
-        self._kills = self._read()
+        self._kills = {"": self._read_box()}
 
-    def has_run_out(self) -> bool:
+    def has_run_out(self, group: str | None, name: str) -> bool:
         """Whether it has done so since the last time somebody asked."""
-        before, self._kills = self._kills, self._read()
-        return self._kills > before
+        now = {"": self._read_box(), name: cgroups.read_oom_kills(group, name) if group else 0}
+        before = {key: self._kills.get(key, 0) for key in now}
+        self._kills |= now
+        return any(now[key] > before[key] for key in now)
 
-    def _read(self) -> int:
+    def _read_box(self) -> int:
+        """``oom_kill`` in /proc/vmstat, since Linux 4.13."""
         try:
             with open("/proc/vmstat", "rb") as file:
                 return next((int(line.split()[1]) for line in file if line.startswith(b"oom_kill ")), 0)
@@ -320,7 +366,7 @@ class _Memory:
             return 0
 
 
-def _spawn_without_fork(options: Any, note_pid: Callable[[Any, int], None]) -> None:
+def _spawn_without_fork(options: Any, refuse: Callable[[Any], None], note_pid: Callable[[Any, int], None]) -> None:
     """Make ``options.fork`` start the child itself; ``Subprocess.spawn`` then goes on as the parent that it is."""
     get_execv_args = Subprocess.get_execv_args
     next_child: list[tuple[Any, str, list[str]]] = []
@@ -332,6 +378,7 @@ def _spawn_without_fork(options: Any, note_pid: Callable[[Any, int], None]) -> N
 
     def spawn() -> int:
         process, filename, arguments = next_child.pop()
+        refuse(process)
         pid = os.posix_spawn(
             filename,
             arguments,
@@ -381,13 +428,6 @@ class _Wake:
 
     def handle_error(self) -> None:
         """supervisord calls this for every dispatcher; there is nothing to close."""
-
-
-def _end_group(pid: int) -> None:
-    """A leader has died of itself: what it has left in its group must not stand beside its successor."""
-    if pid:
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
 
 
 def _describe_last_exit(lives: tuple[Life, ...]) -> dict[str, Any] | None:

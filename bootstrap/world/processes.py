@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bootstrap.errors import ApplyFailed
 from bootstrap.launcher import MARK, PROGRAM
-from bootstrap.world import clock, disk
+from bootstrap.world import cgroups, clock, disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -69,6 +69,7 @@ def read_marked(box: Box) -> list[Marked]:
     """Every living process of this box, our own process left out."""
     found = []
     sessions = _read_sessions(box)
+    members = cgroups.read_members(box)
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
@@ -76,9 +77,10 @@ def read_marked(box: Box) -> list[Marked]:
         stat = _stat(pid)  # first: should the number change hands now, the start will not fit what is killed later
         environment = _read(pid, "environ")
         token, _, state = _field(environment, MARK).partition(":")
-        if (state != box.state and stat.session not in sessions) or stat.state in _GONE:
+        is_ours = state == box.state or stat.session in sessions or pid in members
+        if not is_ours or stat.state in _GONE:
             continue
-        claimed = _field(environment, PROGRAM)
+        claimed = members.get(pid) or _field(environment, PROGRAM)
         found.append(
             Marked(
                 pid=pid,
@@ -91,6 +93,37 @@ def read_marked(box: Box) -> list[Marked]:
             )
         )
     return found
+
+
+def read_family(parent: int) -> list[Marked]:
+    """The living children of a process, adopted ones too, whether they bear our mark or not."""
+    family = []
+    for pid in _read_child_pids(parent):
+        stat = _stat(pid)
+        claimed = _field(_read(pid, "environ"), PROGRAM)
+        if stat.state in _GONE:
+            continue
+        family.append(
+            Marked(
+                pid=pid,
+                start=stat.start,
+                parent=parent,
+                group=stat.group,
+                session=stat.session,
+                token="",
+                program=claimed if _PROGRAM.fullmatch(claimed) else None,
+            )
+        )
+    return family
+
+
+def _read_child_pids(parent: int) -> Iterable[int]:
+    """Fast where the kernel lists them (CONFIG_PROC_CHILDREN); else everybody is asked for his parent."""
+    try:
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return read_children(parent)
 
 
 def adopt_orphans() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.rendering import Generation, Rendering, StoreEntry, parse_summary, render_summary
-from bootstrap.world import clock, disk
+from bootstrap.world import cgroups, clock, disk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -215,6 +215,7 @@ def _remove_all_but(directory: str, names: Collection[str]) -> None:
 
 def remove_everything(box: Box) -> None:
     """What ``down`` leaves behind is logs and the services' own data."""
+    cgroups.remove(box)
     for path in (box.current, box.generations, box.run):
         _remove_tree(path)
     for name in ("key", "last-identity.json", "stopped.json"):

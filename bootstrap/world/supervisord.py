@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap import ini
 from bootstrap.errors import DefinitionError, Unavailable
-from bootstrap.launcher import MARK
+from bootstrap.launcher import CGROUP, MARK
 from bootstrap.observed import LastExit, Observed, ObservedProgram, State
 from bootstrap.spelling import quoted
-from bootstrap.world import clock, disk, processes
+from bootstrap.world import cgroups, clock, disk, processes
 from bootstrap.world.rpc import Connection, Fault
 
 if TYPE_CHECKING:
@@ -85,17 +85,19 @@ def prepare(box: Box) -> Daemon:
     import subprocess  # noqa: PLC0415 - most runs find their supervisor alive
 
     # Its environment is what every program starts from: nothing but the mark that makes our processes recognisable.
+    group = cgroups.read_delegated()
     with open(f"{box.log}/supervisord.err", "ab") as errors:
         process = subprocess.Popen(
             [sys.executable, "-I", "-m", "bootstrap.world.daemon"],
             stdin=subprocess.PIPE,
             stdout=errors,
             stderr=errors,
-            env={MARK: processes.new_mark(box)},
+            env={MARK: processes.new_mark(box)} | ({CGROUP: group} if group else {}),
             cwd=box.run,
             start_new_session=True,
         )
     processes.record_session(box, process.pid)
+    cgroups.record(box, group)
     return Daemon(process)
 
 
