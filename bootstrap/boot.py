@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bootstrap.identity import Tag, parse_identity
 from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing
 from bootstrap.rendering import Generation, Rendering, facts_of
 from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from bootstrap.definition import Mode
     from bootstrap.observed import Observed
     from bootstrap.plan import Plan
+    from bootstrap.tag import Tag
     from bootstrap.variable import Account, Environment
     from bootstrap.world.supervision import Supervision
 
@@ -143,6 +143,7 @@ def layer(
     # What only this part of the line needs is imported here: an `up` that changes nothing does without YAML.
     from bootstrap.catalog import parse_catalog  # noqa: PLC0415
     from bootstrap.environ import layer_environments, needed_references  # noqa: PLC0415
+    from bootstrap.identity import parse_identity  # noqa: PLC0415
     from bootstrap.plan import refuse_sources, resolve_plan  # noqa: PLC0415
     from bootstrap.world.accounts import read_accounts  # noqa: PLC0415
     from bootstrap.world.layers import read_layering  # noqa: PLC0415

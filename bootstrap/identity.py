@@ -13,34 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.errors import TagError
 from bootstrap.spelling import nearest, quoted
+from bootstrap.tag import KEYS, MODE, PREFIX, REF_OF, SERVICE, STATUS, Tag, contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from bootstrap.definition import Mode
-
 T = TypeVar("T")
-
-PREFIX = "bootstrap:"
-MODE = "bootstrap:mode"
-SERVICE = "bootstrap:service"
-KEYS = (
-    MODE,
-    SERVICE,
-    "bootstrap:process",
-    "bootstrap:scale",
-    "bootstrap:ref",
-    "bootstrap:expires",
-    "bootstrap:target-groups",
-    "bootstrap:dns",
-    "bootstrap:bucket",
-    "bootstrap:hold",
-)
-_REF_OF = "bootstrap:ref."
-_STATUS = "bootstrap:status"  # written by the box itself
-_VARIABLE = "BOOTSTRAP_"
-_SETTINGS = ("BOOTSTRAP_ROOT", "BOOTSTRAP_STATE", "BOOTSTRAP_TAG_TIMEOUT")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _NAME_GRAMMAR = "should be lower-case letters, digits and hyphens (63 at most, no hyphen first)"
@@ -57,15 +36,6 @@ _BUCKET = re.compile(
     r"(?!xn--|sthree-|amzn-s3-demo-|.*\.\.|\d+\.\d+\.\d+\.\d+$|.*(?:-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$)"
     r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tag:
-    """One tag as it was read; ``key`` is whole (``bootstrap:mode``), ``source`` says where it came from."""
-
-    key: str
-    value: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +67,7 @@ def parse_identity(tags: Iterable[Tag]) -> Identity:
     process = values.parse("bootstrap:process", _parse_name)
     scale = values.parse("bootstrap:scale", _parse_scale)
     ref = values.parse("bootstrap:ref", _parse_ref)
-    refs = {key.removeprefix(_REF_OF): values.parse(key, _parse_ref) for key in values.tags if _is_ref_of_service(key)}
+    refs = {key.removeprefix(REF_OF): values.parse(key, _parse_ref) for key in values.tags if _is_ref_of_service(key)}
     expires = values.parse("bootstrap:expires", _parse_time)
     target_groups = values.parse("bootstrap:target-groups", _parse_target_groups)
     dns = values.parse("bootstrap:dns", _parse_dns)
@@ -121,57 +91,6 @@ def parse_identity(tags: Iterable[Tag]) -> Identity:
         hold=hold or False,
         tags=every,
     )
-
-
-def missing_tags(tags: Iterable[Tag], modes: Mapping[str, Mode]) -> tuple[str, ...]:
-    """The required keys that are not set. An unknown mode is not missing: the plan refuses it, with the valid ones."""
-    values = {tag.key: tag.value for tag in tags}
-    if MODE not in values:
-        return (MODE,)
-    mode = modes.get(values[MODE])
-    if SERVICE in values or mode is None or mode.runs == "everything":
-        return ()
-    return (SERVICE,)
-
-
-def qualified(key: str) -> str:
-    """The whole key: ``mode`` and ``bootstrap:mode`` are the same."""
-    return key if key.startswith(PREFIX) else PREFIX + key
-
-
-def is_setting(variable: str) -> bool:
-    """Whether a variable of a tags file is an option of the command itself and no tag."""
-    return variable in _SETTINGS
-
-
-def key_of_variable(variable: str) -> str | None:
-    """``BOOTSTRAP_TARGET_GROUPS`` → ``bootstrap:target-groups``, ``BOOTSTRAP_REF_API`` → ``bootstrap:ref.api``."""
-    if not variable.startswith(_VARIABLE):
-        return None
-    name = variable.removeprefix(_VARIABLE).lower().replace("_", "-")
-    return PREFIX + (f"ref.{name[4:]}" if name.startswith("ref-") else name)
-
-
-def lie_over(over: Iterable[Tag], under: Iterable[Tag]) -> tuple[Tag, ...]:
-    """Both, sorted by key; where both have a key, only the one above."""
-    by_key = {tag.key: tag for tag in (*under, *over)}
-    return tuple(by_key[key] for key in sorted(by_key))
-
-
-def contradictions(tags: Iterable[Tag]) -> list[str]:
-    """One problem for each key that is set twice to different values."""
-    said: dict[str, list[Tag]] = {}
-    for tag in tags:
-        said.setdefault(tag.key, []).append(tag)
-    return [
-        f"cannot use tag {quoted(key)}: it is set twice, to {_spoken(same)}; keep one of them"
-        for key, same in said.items()
-        if len({tag.value for tag in same}) > 1
-    ]
-
-
-def _spoken(same: Iterable[Tag]) -> str:
-    return " and to ".join(f"{quoted(tag.value)} (from {tag.source})" for tag in same)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,22 +124,22 @@ def _unknown_keys(ours: Iterable[Tag]) -> list[str]:
 
 
 def _why_unknown(key: str) -> str:
-    if key.startswith(_REF_OF):
-        return f"the service after {quoted(_REF_OF)} {_NAME_GRAMMAR}"
+    if key.startswith(REF_OF):
+        return f"the service after {quoted(REF_OF)} {_NAME_GRAMMAR}"
     near = nearest(
         key.removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in KEYS]
     )  # the prefix is no likeness
     if near is not None:
         return f"no such key; did you mean {quoted(PREFIX + near)}?"
-    return f"no such key; the keys are {', '.join(KEYS)} and {_REF_OF}<service>"
+    return f"no such key; the keys are {', '.join(KEYS)} and {REF_OF}<service>"
 
 
 def _is_status(key: str) -> bool:
-    return key == _STATUS or key.startswith(f"{_STATUS}.")
+    return key == STATUS or key.startswith(f"{STATUS}.")
 
 
 def _is_ref_of_service(key: str) -> bool:
-    return key.startswith(_REF_OF) and NAME.fullmatch(key.removeprefix(_REF_OF)) is not None
+    return key.startswith(REF_OF) and NAME.fullmatch(key.removeprefix(REF_OF)) is not None
 
 
 def _parse_name(text: str) -> str:

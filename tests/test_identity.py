@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 
 from bootstrap.definition import Mode
 from bootstrap.errors import TagError
-from bootstrap.identity import (
-    Identity,
-    Tag,
-    is_setting,
-    key_of_variable,
-    lie_over,
-    missing_tags,
-    parse_identity,
-    qualified,
-)
+from bootstrap.identity import Identity, parse_identity
+from bootstrap.tag import Tag, is_setting, key_of_variable, lie_over, missing_tags, qualified
 
 MODES = {
     "review": Mode(name="review", runs="everything"),

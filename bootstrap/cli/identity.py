@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bootstrap.cli.options import tag_options
-from bootstrap.identity import Identity, Tag, parse_identity
+from bootstrap.identity import Identity, parse_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.cli.settings import Settings
     from bootstrap.definition import Mode
+    from bootstrap.tag import Tag
 
 
 @click.command(

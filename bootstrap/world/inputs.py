@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bootstrap.box import Box
-    from bootstrap.identity import Tag
+    from bootstrap.tag import Tag
 
 _GRAIN_NS = 50_000_000
 _HOST_FILES = ("/etc/passwd", "/etc/group")

@@ -11,8 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import TagError, Unavailable
-from bootstrap.identity import Tag, lie_over
 from bootstrap.spelling import quoted
+from bootstrap.tag import Tag, lie_over
 from bootstrap.world.retry import retry_until
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import Unavailable
-from bootstrap.world import disk, processes, supervisord
+from bootstrap.world import disk, supervisord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.observed import Observed
     from bootstrap.rendering import Unit
-    from bootstrap.world.supervisord import Daemon, Supervisor
+    from bootstrap.world.starting import Daemon
+    from bootstrap.world.supervisord import Supervisor
 
 
 class Supervision:
@@ -44,13 +45,15 @@ class Supervision:
     def ensure(self, units: tuple[Unit, ...]) -> Supervisor:
         """The living supervisor, started if need be with these programs known and none of them running."""
         if self._supervisor is None:
-            daemon = self._daemon or supervisord.prepare(self._box)
+            from bootstrap.world import starting  # noqa: PLC0415 - most runs find a supervisor that lives
+
+            daemon = self._daemon or starting.prepare(self._box)
             self._daemon = None
             # A way out for a supervisor release that our plug-in does not suit: everything works, only slower.
-            supervisord.write_config(self._box, units, plugin=os.environ.get("BOOTSTRAP_PLUGIN") != "off")
+            starting.write_config(self._box, units, plugin=os.environ.get("BOOTSTRAP_PLUGIN") != "off")
             disk.remove_if_there(self._box.socket)
             daemon.go()
-            self._supervisor = supervisord.wait_until_started(self._box, daemon)
+            self._supervisor = starting.wait_until_started(self._box, daemon)
             self._supervisor.adopt_policies(units)
         return self._supervisor
 
@@ -69,17 +72,25 @@ def reached(box: Box) -> Iterator[Supervision]:
         supervisor = None
     if supervisor is not None:
         supervisor.begin_observing()
-    supervision = Supervision(box, supervisor, None if supervisor else supervisord.prepare(box))
+    supervision = Supervision(box, supervisor, None if supervisor else _prepare(box))
     try:
         yield supervision
     finally:
         supervision.cancel()
 
 
+def _prepare(box: Box) -> Daemon:
+    from bootstrap.world import starting  # noqa: PLC0415 - likewise
+
+    return starting.prepare(box)
+
+
 def _is_going_down(supervisor: Supervisor) -> bool:
     """A supervisor that somebody has told to stop is waited for: nothing can be started in it any more."""
     if supervisor.is_up():
         return False
+    from bootstrap.world import processes  # noqa: PLC0415 - likewise
+
     if not processes.wait_until_ended(supervisor.pid, supervisord.STOP_TIMEOUT_S):
         raise Unavailable(
             f"cannot start a supervisor: the old one (pid {supervisor.pid}) is shutting down and does not end\n"

@@ -1,4 +1,4 @@
-"""supervisord: start it, ask it, tell it.
+"""The supervisord that lives: ask it, tell it. How one is started is in ``starting.py``.
 
 It is driven over its socket only. Nothing waits inside the daemon (its own waiting calls spin or stall): calls return
 at once, and whoever wants to wait polls ``observe``, which also wakes the daemon's loop.
@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from bootstrap import ini
 from bootstrap.errors import DefinitionError, Unavailable
-from bootstrap.launcher import CGROUP, MARK
 from bootstrap.observed import LastExit, Observed, ObservedProgram, State
 from bootstrap.spelling import quoted
-from bootstrap.world import cgroups, clock, disk, processes
+from bootstrap.world import clock, disk
 from bootstrap.world.rpc import Connection, Fault
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
@@ -28,9 +25,7 @@ if TYPE_CHECKING:
 
 NOTHING = Observed(daemon=None)  # what is observed where no supervisor lives
 RPC_TIMEOUT_S = 15.0  # supervisord answers in milliseconds; a stopped one never does
-START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
-_POLL_S = 0.002
 _FRESH_S = 1.0
 # supervisor.states.ProcessStates; EXITED is on its way to BACKOFF or, without the plug-in, to its restart
 _STATES: dict[int, State] = {
@@ -49,56 +44,6 @@ _UNKNOWN_METHOD = 1  # supervisor.xmlrpc.Faults
 _BAD_NAME = 10
 _DIED_OR_RUNS = frozenset({40, 50, 60})  # ABNORMAL_TERMINATION, SPAWN_ERROR, ALREADY_STARTED
 _NOT_RUNNING = 70
-
-
-class Daemon:
-    """A supervisord that is being imported and waits for the word."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def go(self) -> None:
-        """Let it become supervisord."""
-        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe; this tells the type checker
-        try:
-            self._process.stdin.write(b"go\n")
-            self._process.stdin.close()
-        except BrokenPipeError:
-            return  # it is dead; waiting for its socket says so, with its last words
-
-    def cancel(self) -> None:
-        """End it unused."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
-
-    def died(self) -> bool:
-        return self._process.poll() is not None
-
-
-def prepare(box: Box) -> Daemon:
-    """Start the imports of a supervisord, beside our own work. Call ``go`` or ``cancel`` on it."""
-    import subprocess  # noqa: PLC0415 - most runs find their supervisor alive
-
-    # Its environment is what every program starts from: nothing but the mark that makes our processes recognisable.
-    group = cgroups.read_delegated()
-    with open(f"{box.log}/supervisord.err", "ab") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "bootstrap.world.daemon"],
-            stdin=subprocess.PIPE,
-            stdout=errors,
-            stderr=errors,
-            env={MARK: processes.new_mark(box)} | ({CGROUP: group} if group else {}),
-            cwd=box.run,
-            start_new_session=True,
-        )
-    processes.record_session(box, process.pid)
-    cgroups.record(box, group)
-    return Daemon(process)
 
 
 def connect(box: Box) -> Supervisor | None:
@@ -122,26 +67,6 @@ def _read_timeout() -> float:
             "  way out: correct or unset the variable"
         )
     return float(typed)
-
-
-def wait_until_started(box: Box, daemon: Daemon) -> Supervisor:
-    """Wait for the daemon's socket; raises Unavailable with its last words if it dies or takes too long."""
-    deadline = clock.now() + START_TIMEOUT_S
-    while True:
-        supervisor = connect(box)
-        if supervisor is not None:
-            return supervisor
-        if daemon.died() or clock.now() > deadline:
-            raise Unavailable(
-                f"cannot start supervisord: {_last_words(box)}\n  where: {box.log}/supervisord.log and supervisord.err"
-            )
-        clock.sleep(_POLL_S)
-
-
-def write_config(box: Box, units: tuple[Unit, ...], *, plugin: bool) -> None:
-    """Write what supervisord reads at its start."""
-    disk.write_for_this_boot(f"{box.run}/supervisord.conf", ini.render_daemon(plugin=plugin).encode())
-    write_programs(box, units)
 
 
 def write_programs(box: Box, units: tuple[Unit, ...]) -> None:
@@ -242,6 +167,8 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """End supervisord, and wait for its end. Stop the programs first: its own way says nothing meanwhile."""
+        from bootstrap.world import processes  # noqa: PLC0415 - only for the end
+
         pid = self.pid
         try:
             self._connection.call("supervisor.shutdown")
@@ -322,11 +249,3 @@ def _unavailable(verb: str, fault: Fault) -> Unavailable:
     return Unavailable(
         f"cannot {verb} supervisord: {fault}\n  way out: run the command again; see log/supervisord.log if it stays so"
     )
-
-
-def _last_words(box: Box) -> str:
-    for name in ("supervisord.err", "supervisord.log"):
-        lines = (disk.read_if_there(f"{box.log}/{name}") or b"").decode(errors="replace").strip().splitlines()
-        if lines:
-            return lines[-1]
-    return "it ended without a word"

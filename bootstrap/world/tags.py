@@ -15,8 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import TagError
-from bootstrap.identity import MODE, PREFIX, SERVICE, Tag, contradictions, lie_over, missing_tags, qualified
 from bootstrap.spelling import quoted
+from bootstrap.tag import MODE, PREFIX, SERVICE, Tag, contradictions, lie_over, missing_tags, qualified
 from bootstrap.world import clock as house_clock
 from bootstrap.world import disk
 from bootstrap.world.imds import DMI, MetadataService, metadata_endpoint

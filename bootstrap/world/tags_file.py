@@ -10,8 +10,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import TagError
-from bootstrap.identity import Tag, contradictions, is_setting, key_of_variable
 from bootstrap.spelling import quoted
+from bootstrap.tag import Tag, contradictions, is_setting, key_of_variable
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding

@@ -9,7 +9,7 @@ from bootstrap.box import Box
 from bootstrap.cli.identity import identity
 from bootstrap.cli.settings import Settings
 from bootstrap.errors import TagError
-from bootstrap.identity import Tag
+from bootstrap.tag import Tag
 from bootstrap.world.tags import write_last_identity
 from support.metadata_server import MetadataServer
 

@@ -10,7 +10,7 @@ import pytest
 from bootstrap.box import Box
 from bootstrap.definition import Mode
 from bootstrap.errors import TagError, Unavailable
-from bootstrap.identity import Tag
+from bootstrap.tag import Tag
 from bootstrap.world import aws
 from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
 from support.clock import FakeClock
