@@ -3,12 +3,14 @@
 What can happen: the supervisor dies (its programs are restored, exactly once each), a program fails for good (it is
 said, once), SIGHUP (``up`` again), SIGTERM or SIGINT (everything stops in reverse waves). A box that somebody has taken
 down by hand stays down until somebody types ``up``.
+
+Whatever else a box does while its programs run is a *duty*, with a turn in every round and a word before the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bootstrap import boot, control
 from bootstrap.errors import BootstrapError
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
     from bootstrap.boot import Outcome, Request, Say
     from bootstrap.box import Box
+    from bootstrap.observed import Observed
     from bootstrap.reconcile import Action
+    from bootstrap.rendering import Generation
     from bootstrap.world.signals import Signals
 
 TICK_S = 2.0
@@ -28,7 +32,26 @@ LONGEST_PAUSE_S = 30.0
 CALM_S = 60.0  # without trouble for this long, the next trouble is the first again
 
 
-def watch(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, ...]], None]) -> None:
+class Duty(Protocol):
+    """Something that a box does beside keeping its programs alive. Raises BootstrapError, which is told."""
+
+    def turn(self, generation: Generation, observed: Observed) -> float:
+        """Do what is due, without holding up the others; the answer is after how many seconds it wants another turn."""
+
+    def drain(self) -> None:
+        """Everything is about to stop: prepare for it, and return when it may begin."""
+
+    def end(self) -> None:
+        """Everything has stopped."""
+
+
+def watch(
+    box: Box,
+    request: Request,
+    say: Say,
+    announce: Callable[[tuple[Action, ...]], None],
+    duties: tuple[Duty, ...] = (),
+) -> None:
     """Converge and keep it so until SIGTERM or SIGINT; then stop everything in order.
 
     Raises what the first ``up`` raises: an init system starts us again, and tells. Later trouble is told and tried
@@ -37,14 +60,26 @@ def watch(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action
     processes.adopt_orphans()
     with signals.heeded() as heeded:
         try:
-            loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded)
+            loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded, duties=duties)
             loop.tell(boot.up(box, request, say, announce))
             loop.run()
         except signals.StopAsked:
             signals.ignore_stopping()
             say("", "stopping everything")
+            for duty in duties:
+                _tell_errors(duty.drain, say)
             control.halt(box, say)
+            for duty in reversed(duties):
+                _tell_errors(duty.end, say)
             say("", "stopped")
+
+
+def _tell_errors(act: Callable[[], None], say: Say) -> None:
+    """Nothing that goes wrong on the way to the end holds it up."""
+    try:
+        act()
+    except BootstrapError as error:
+        say("", f"error: {error}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +89,7 @@ class _Loop:
     say: Say
     announce: Callable[[tuple[Action, ...]], None]
     signals: Signals
+    duties: tuple[Duty, ...]
     failed: frozenset[str] = frozenset()
     is_down: bool = False
     pause_s: float = FIRST_PAUSE_S
@@ -74,8 +110,9 @@ class _Loop:
         supervisor = supervisord.connect(self.box)
         if supervisor is not None:
             self.is_down = False
-            self._tell_failures(supervisor)
-            self.signals.wait(supervisor.pid, TICK_S)
+            observed = supervisor.observe()
+            self._tell_failures(observed)
+            self.signals.wait(supervisor.pid, self._take_turns(observed))
         elif store.read_current(self.box) is None:
             self._stay_down()
         else:
@@ -96,8 +133,19 @@ class _Loop:
             self.say("", 'this box was taken down by hand; "bootstrap up" brings it back')
         self.signals.wait(None, TICK_S)
 
-    def _tell_failures(self, supervisor: supervisord.Supervisor) -> None:
-        failed = {program.name: program for program in supervisor.observe().programs if program.state == "failed"}
+    def _take_turns(self, observed: Observed) -> float:
+        """Give every duty its turn; the answer is how long all of them can wait."""
+        generation = store.read_current(self.box)
+        wait_s = TICK_S
+        for duty in self.duties if generation is not None else ():
+            try:
+                wait_s = min(wait_s, duty.turn(generation, observed))
+            except BootstrapError as error:
+                self.say("", f"error: {error}")
+        return wait_s
+
+    def _tell_failures(self, observed: Observed) -> None:
+        failed = {program.name: program for program in observed.programs if program.state == "failed"}
         for name in sorted(failed.keys() - self.failed):
             last = failed[name].last_exit
             why = "" if last is None else f": the last time it {last.words}"
