@@ -61,7 +61,9 @@ def watch(
     with signals.heeded() as heeded:
         try:
             loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded, duties=duties)
-            loop.tell(boot.up(box, request, say, announce))
+            outcome = boot.up(box, request, say, announce)
+            loop.tell(outcome)
+            say("", f"watching (generation {outcome.generation.id})")
             loop.run()
         except signals.StopAsked:
             signals.ignore_stopping()
@@ -137,7 +139,9 @@ class _Loop:
         """Give every duty its turn; the answer is how long all of them can wait."""
         generation = store.read_current(self.box)
         wait_s = TICK_S
-        for duty in self.duties if generation is not None else ():
+        if generation is None:
+            return wait_s  # it is being taken down
+        for duty in self.duties:
             try:
                 wait_s = min(wait_s, duty.turn(generation, observed))
             except BootstrapError as error:

@@ -10,9 +10,11 @@ from support.sandbox import kill_and_wait, wait_until
 
 
 def boot(sandbox):
-    """Start it and wait until the box has converged."""
+    """Start it and wait until it watches a box that has converged."""
     child = sandbox.start("boot")
-    wait_until(lambda: (sandbox.state / "current").exists() and sandbox.status()["converged"], "the box to converge")
+    said = wait_until(lambda: next((text for text in child.stdout if text.startswith(b"watching")), None), "it to watch")
+    assert said.decode() == f"watching (generation {sandbox.status()['generation']})\n"
+    assert sandbox.status()["converged"]
     return child
 
 
@@ -80,8 +82,7 @@ def test_what_was_stopped_by_hand_stays_so_across_a_crash_and_a_boot_until_up(sa
     wait_until(lambda: sandbox.daemon != old and sandbox.pids().keys() == {"api-web"}, "api alone")
     finish(child)
     child = sandbox.start("boot")
-    wait_until(lambda: sandbox.pids().keys() == {"api-web"}, "api alone")
-    wait_until(lambda: sandbox.status()["programs"][0]["ready"], "it to be ready")
+    wait_until(lambda: next((text for text in child.stdout if text.startswith(b"watching")), None), "it to watch")
     assert sandbox.pids().keys() == {"api-web"}
     sandbox.run("up")
     assert sandbox.pids().keys() == {"api-web", "web-web"}
