@@ -76,6 +76,16 @@ class Check:
     then: Literal["restart", "nothing"] = "nothing"
 
 
+def render_check(check: Check | None) -> dict[str, Any] | None:
+    """A check as JSON has it."""
+    return None if check is None else asdict(check) | {"probe": render_probe(check.probe)}
+
+
+def parse_check(raw: Mapping[str, Any]) -> Check:
+    """The inverse of ``render_check``."""
+    return Check(**{**raw, "probe": parse_probe(raw["probe"])})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """The stop ladder: script, signal, grace, KILL."""

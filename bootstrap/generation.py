@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.command import complete_command, leaves_a_shell
-from bootstrap.definition import render_probe
+from bootstrap.definition import render_check, render_probe
 from bootstrap.errors import DefinitionError
 from bootstrap.launcher import Credentials, Launch, quote, render_env, render_run, shell_names
 from bootstrap.rendering import Generation, Rendering, StoreEntry, Unit, render_summary
@@ -52,7 +52,14 @@ def render_generation(
         units.append(unit)
         entries.append(entry)
     identity = plan.identity
-    body = Generation(id="", mode=identity.mode, service=identity.service, units=tuple(units))
+    health = {program.service.name: program.service.health for program in plan.programs}.get(identity.service or "")
+    body = Generation(
+        id="",
+        mode=identity.mode,
+        service=identity.service,
+        health=None if health is None else asdict(health),
+        units=tuple(units),
+    )
     generation = replace(body, id=_digest(key, render_summary(body), 8))
     return Rendering(generation=generation, entries=tuple(entries))
 
@@ -86,6 +93,7 @@ def _render_program(
         needs=tuple(need for need in program.service.needs if need in planned),
         port=program.port,
         ready=render_probe(process.ready),
+        check=render_check(process.check),
         stop_signal=process.stop.signal,
         stop_grace_s=process.stop.grace_s,
         stop_script=process.stop.script,

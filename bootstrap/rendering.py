@@ -26,6 +26,7 @@ class Unit:
     needs: tuple[str, ...]  # services planned on this box
     port: int | None
     ready: Mapping[str, Any]  # the probe, as ``definition.render_probe`` writes it
+    check: Mapping[str, Any] | None = None  # likewise, by ``definition.render_check``
     stop_signal: str
     stop_grace_s: float
     stop_script: str | None
@@ -48,6 +49,7 @@ class Generation:
     id: str
     mode: str
     service: str | None
+    health: Mapping[str, Any] | None = None  # where the health endpoint listens: port, address
     units: tuple[Unit, ...]  # by wave, then name
 
 
@@ -78,6 +80,7 @@ def render_summary(generation: Generation) -> bytes:
         "id": generation.id,
         "mode": generation.mode,
         "service": generation.service,
+        "health": generation.health,
         "units": [{name: getattr(unit, name) for name in Unit.__slots__} for unit in generation.units],
     }
     return json.dumps(summary).encode()  # an indent would take the slow encoder
@@ -90,7 +93,7 @@ def parse_summary(text: bytes) -> Generation:
         units = tuple(
             Unit(**unit | {"needs": tuple(unit["needs"]), "setup": tuple(unit["setup"])}) for unit in raw["units"]
         )
-        return Generation(id=raw["id"], mode=raw["mode"], service=raw["service"], units=units)
+        return Generation(id=raw["id"], mode=raw["mode"], service=raw["service"], health=raw["health"], units=units)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a generation: {error}") from error
 

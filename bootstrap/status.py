@@ -22,6 +22,16 @@ class ProgramStatus:
     unit: Unit | None
     program: ObservedProgram | None
     ready: bool
+    failing: str | None = None  # why its check fails
+
+    @property
+    def health(self) -> str:
+        """ok, failing (its check), starting or down."""
+        if self.state not in {"running", "starting"}:
+            return "down"
+        if not self.ready:
+            return "starting"
+        return "failing" if self.failing else "ok"
 
     @property
     def state(self) -> str:
@@ -58,13 +68,29 @@ class Status:
         return replace(self, programs=tuple(program for program in self.programs if program.name in names))
 
 
-def judge_status(generation: Generation | None, observed: Observed, ready: Collection[str]) -> Status:
-    """Put together what is wanted and what is; ``ready`` names the programs known to be ready."""
+def judge_status(
+    generation: Generation | None,
+    observed: Observed,
+    ready: Collection[str],
+    failing: Mapping[str, str] | None = None,
+) -> Status:
+    """Put together what is wanted and what is.
+
+    ``ready`` names the programs known to be ready, ``failing`` those whose check fails, with the reason.
+    """
+    why = failing or {}
     units = {unit.name: unit for unit in generation.units} if generation else {}
     running = {program.name: program for program in observed.programs}
     names = [*units, *sorted(running.keys() - units.keys())]
     programs = tuple(
-        ProgramStatus(name=name, unit=units.get(name), program=running.get(name), ready=name in ready) for name in names
+        ProgramStatus(
+            name=name,
+            unit=units.get(name),
+            program=running.get(name),
+            ready=name in ready,
+            failing=why.get(name),
+        )
+        for name in names
     )
     return Status(generation=generation, programs=programs)
 
@@ -114,7 +140,7 @@ def _render_program(status: ProgramStatus) -> dict[str, Any]:
         "restarts": program.restarts if program else 0,
         "last_exit": last and {"code": last.code, "signal": last.signal, "cause": last.cause, "at": _moment(last.at)},
         "ready": status.ready,
-        "health": "ok" if status.ready else "down" if status.state not in {"running", "starting"} else "starting",
+        "health": status.health,
         "port": unit.port if unit else None,
         "fingerprint": program.fingerprint if program else unit.fingerprint if unit else None,
     }

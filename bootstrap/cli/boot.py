@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bootstrap import watch
+from bootstrap import control, watch
 from bootstrap.boot import Request
 from bootstrap.cli.options import tag_options
 from bootstrap.cli.output import Voice
 from bootstrap.cli.up import Seconds
+from bootstrap.page.duty import HealthPage
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
@@ -37,5 +38,10 @@ def boot(settings: Settings, *, timeout: float) -> int:
         timeout_s=timeout,
         asked=False,
     )
-    watch.watch(settings.box, request, voice.event, voice.actions)
+
+    def restart(name: str) -> None:
+        control.restart(settings.box, (name,), voice.event, timeout)
+
+    duties = (HealthPage(settings.box, voice.event, restart),)
+    watch.watch(settings.box, request, voice.event, voice.actions, duties)
     return 0

@@ -10,6 +10,7 @@ from bootstrap.cli.output import describe_box, describe_duration, print_json
 from bootstrap.patterns import select_programs
 from bootstrap.status import ProgramStatus, Status, judge_status, render_status
 from bootstrap.world import clock, ledger_file, store, supervisord
+from bootstrap.world.checks_record import read_failing
 from bootstrap.world.ready_record import ReadyRecord
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     supervisor = supervisord.connect(settings.box)
     generation = store.read_current(settings.box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
-    found = judge_status(generation, observed, _read_ready(settings, generation, observed))
+    found = judge_status(generation, observed, _read_ready(settings, generation, observed), read_failing(settings.box))
     lives = {}
     if programs:
         found = found.only(select_programs(programs, found.services))
@@ -105,12 +106,14 @@ def _print(found: Status) -> None:
 
 def _row(status: ProgramStatus) -> tuple[str, ...]:
     program: Any = status.program
-    state = (
-        status.state if status.ready or status.state not in {"running", "starting"} else f"{status.state} (not ready)"
-    )
+    state = status.state
+    if status.health == "starting":
+        state = f"{status.state} (not ready)"
+    elif status.health == "failing":
+        state = f"{status.state} (failing)"
     return (
         status.name,
-        "running" if status.state == "starting" and status.ready else state,
+        state.replace("starting", "running", 1) if status.ready else state,
         str(program.pid) if program and program.pid else "-",
         describe_duration(program.age_s) if program and program.pid else "-",
         str(program.restarts) if program else "-",

@@ -12,7 +12,9 @@ from support.sandbox import kill_and_wait, wait_until
 def boot(sandbox):
     """Start it and wait until it watches a box that has converged."""
     child = sandbox.start("boot")
-    said = wait_until(lambda: next((text for text in child.stdout if text.startswith(b"watching")), None), "it to watch")
+    said = wait_until(
+        lambda: next((text for text in child.stdout if text.startswith(b"watching")), None), "it to watch"
+    )
     assert said.decode() == f"watching (generation {sandbox.status()['generation']})\n"
     assert sandbox.status()["converged"]
     return child

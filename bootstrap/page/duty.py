@@ -1,0 +1,90 @@
+"""The duty that knows how the box is: it runs the checks, judges, and publishes the answers of the health endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bootstrap.checking import BoxHealth, judge_box
+from bootstrap.page.documents import render_documents
+from bootstrap.page.server import Server
+from bootstrap.status import Status, judge_status
+from bootstrap.world import by_hand, processes, readiness
+from bootstrap.world.checks import Checks
+from bootstrap.world.ready_record import ReadyRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.box import Box
+    from bootstrap.observed import Observed
+    from bootstrap.rendering import Generation
+
+
+class HealthPage:
+    """Listens where the definition's ``health:`` says; without one it only runs the checks."""
+
+    def __init__(self, box: Box, say: Callable[[str, str], None], restart: Callable[[str], None]) -> None:
+        self._box = box
+        self._say = say
+        self._checks = Checks(box, say, restart)
+        self._server: Server | None = None
+        self._listens_at: tuple[str, int] | None = None
+        self._status: Status | None = None
+        self._word = ""
+        self._is_draining = False
+
+    def turn(self, generation: Generation, observed: Observed) -> float:
+        wait_s = self._checks.turn(generation, observed)
+        self._status = judge_status(generation, observed, self._read_ready(generation, observed))
+        self._listen(generation)
+        self._publish()
+        return wait_s
+
+    def drain(self) -> None:
+        """Load balancers hear of it before anything stops."""
+        self._is_draining = True
+        self._checks.drain()
+        self._publish()
+
+    def end(self) -> None:
+        self._checks.end()
+        if self._server is not None:
+            self._server.close()
+
+    def _read_ready(self, generation: Generation, observed: Observed) -> set[str]:
+        ready = readiness.read_ready(self._box, generation, observed, processes.new_mark(self._box))
+        record = ReadyRecord(self._box)
+        record.add([p for p in observed.programs if p.name in ready and not record.knows(p)])
+        return ready
+
+    def _listen(self, generation: Generation) -> None:
+        wanted = None if generation.health is None else (generation.health["address"], generation.health["port"])
+        if wanted == self._listens_at:
+            return
+        if self._server is not None:
+            self._server.close()
+        self._server, self._listens_at = None, None
+        if wanted is not None:
+            self._server = Server(*wanted)
+            self._say("", f"health endpoint: http://{wanted[0]}:{wanted[1]}/healthz")
+        self._listens_at = wanted
+
+    def _publish(self) -> None:
+        if self._status is None:
+            return
+        health = self._judge(self._status)
+        if health.word != self._word:
+            if not self._is_draining and (self._word or health.word != "ok"):
+                self._say("", "; ".join([f"health: {health.word}", *health.reasons]))
+            self._word = health.word
+        if self._server is not None:
+            self._server.publish(render_documents(self._status, health))
+
+    def _judge(self, status: Status) -> BoxHealth:
+        left_stopped = by_hand.read_stopped(self._box)
+        return judge_box(
+            unready=[p.name for p in status.programs if not p.is_converged and p.name not in left_stopped],
+            checked=self._checks.checked,
+            checks=self._checks.checks,
+            is_draining=self._is_draining,
+        )
