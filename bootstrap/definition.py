@@ -110,6 +110,7 @@ class Limits:
     nofile: int | None = None
     memory: int | None = None  # bytes
     processes: int | None = None
+    core: int | None = None  # bytes; without it no core is ever written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,7 @@ def _group_lines(program: str) -> list[str]:
 
 def _limit_lines(program: str, limits: Limits) -> list[str]:
     """A memory limit is the group's, which counts what is used; without one the address space has to stand for it."""
-    lines = ["ulimit -c 0"]
+    lines = ["ulimit -c 0"] if limits.core is None else []
     if limits.nofile is None:
         lines.append(f"ulimit -S -n {DEFAULT_NOFILE}")
     else:
@@ -128,9 +128,9 @@ def _limit_lines(program: str, limits: Limits) -> list[str]:
 
 
 def _privileges(launch: Launch) -> str:
-    words = []
-    if launch.limits.processes is not None:
-        words += ["/usr/bin/prlimit", f"--nproc={launch.limits.processes}"]
+    asked = {"nproc": launch.limits.processes, "core": launch.limits.core}
+    options = [f"--{name}={limit}" for name, limit in asked.items() if limit is not None]
+    words = ["/usr/bin/prlimit", *options] if options else []
     words += ["/usr/bin/setpriv", "--no-new-privs"]
     if launch.credentials is not None:
         words += [

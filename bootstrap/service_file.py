@@ -92,6 +92,7 @@ _LIMITS: Keys = {
     "nofile": ("nofile", integer(1, 2**30)),
     "memory": ("memory", SIZE),
     "processes": ("processes", integer(1, 2**22)),
+    "core": ("core", SIZE),
 }
 _SOURCES: Keys = {"git": ("git", GIT), "s3": ("s3", S3)}
 _RUNTIME: Keys = {"path": ("path", list_of(SEARCH_PATH))}
