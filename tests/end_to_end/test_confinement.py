@@ -154,7 +154,7 @@ def test_whoever_listens_on_our_socket_must_be_one_of_us(sandbox):
     socket = run / "supervisord.sock"
     child = os.fork()
     if not child:
-        import socket as sockets  # noqa: PLC0415 - only in the child
+        import socket as sockets
 
         listener = sockets.socket(sockets.AF_UNIX)
         os.chdir(run)
