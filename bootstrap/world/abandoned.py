@@ -15,7 +15,7 @@ from bootstrap.errors import ApplyFailed
 from bootstrap.observed import ObservedProgram
 from bootstrap.rendering import waves_of
 from bootstrap.world import ledger_file, processes, store
-from bootstrap.world.stopping import Stopper
+from bootstrap.world.stopping import GRACE_S, Stopper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.world.processes import Marked
     from bootstrap.world.stopping import Ladder
-
-GRACE_S = 10.0  # for what belongs to no program that we know
 
 
 def sweep(box: Box, living: int | None, say: Callable[[str, str], None]) -> dict[str, str]:

@@ -59,14 +59,8 @@ def record(box: Box, group: str | None) -> None:
 
 def read_members(box: Box) -> dict[int, str]:
     """pid → program, of everything in the programs' groups."""
-    group = os.fsdecode(disk.read_if_there(_record(box)) or b"")
-    if not group:
-        return {}
-    try:
-        programs = [entry.name for entry in os.scandir(group) if entry.is_dir() and entry.name != _OURS]
-    except OSError:
-        return {}
-    return {pid: program for program in programs for pid in _read_pids(f"{group}/{program}")}
+    group = _read_record(box)
+    return {pid: program for program in _read_programs(group) for pid in _read_pids(f"{group}/{program}")}
 
 
 def make(group: str, program: str) -> None:
@@ -92,14 +86,10 @@ def read_oom_kills(group: str, program: str) -> int:
 
 def remove(box: Box) -> None:
     """Remove the programs' groups; those that still hold something stay."""
-    group = os.fsdecode(disk.read_if_there(_record(box)) or b"")
-    if not group:
-        return
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(group):
-            if entry.is_dir(follow_symlinks=False):
-                with contextlib.suppress(OSError):
-                    os.rmdir(entry.path)
+    group = _read_record(box)
+    for program in _read_programs(group):
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{group}/{program}")
 
 
 def _read_own() -> str | None:
@@ -122,6 +112,17 @@ def _is_delegated(path: str) -> bool:
     return False
 
 
+def _read_programs(group: str) -> list[str]:
+    if not group:
+        return []
+    try:
+        return [
+            entry.name for entry in os.scandir(group) if entry.is_dir(follow_symlinks=False) and entry.name != _OURS
+        ]
+    except (OSError, ValueError):
+        return []  # it is gone, or the record is damaged
+
+
 def _read_pids(path: str) -> list[int]:
     try:
         with open(f"{path}/cgroup.procs", encoding="ascii") as file:
@@ -137,6 +138,10 @@ def _write(path: str, text: str) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
+
+
+def _read_record(box: Box) -> str:
+    return os.fsdecode(disk.read_if_there(_record(box)) or b"")
 
 
 def _record(box: Box) -> str:

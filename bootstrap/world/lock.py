@@ -81,5 +81,5 @@ def _read_holder(descriptor: int) -> str:
     try:
         record = json.loads(os.pread(descriptor, 4096, 0))
         return f'"bootstrap {record["doing"]}" (pid {record["pid"]}, since {record["since"]})'
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "another bootstrap (it has just started)"

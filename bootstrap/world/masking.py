@@ -30,8 +30,9 @@ def quote_lines(box: Box, unit: Unit, lines: list[str]) -> str:
 def _read_secrets(box: Box, unit: Unit) -> list[str]:
     text = disk.read_if_there(f"{box.store}/{unit.store_name}/secrets")
     try:
-        values = json.loads(text or b"[]")
-    except ValueError:
+        found = json.loads(text or b"[]")
+    except (ValueError, RecursionError):
         return []
-    lines = {line for value in values for line in (value, *str(value).splitlines()) if len(line) >= _SHORTEST}
+    values = [value for value in found if isinstance(value, str)] if isinstance(found, list) else []
+    lines = {line for value in values for line in (value, *value.splitlines()) if len(line) >= _SHORTEST}
     return sorted(lines, key=len, reverse=True)

@@ -7,12 +7,12 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import ApplyFailed, DefinitionError
+from bootstrap.errors import ApplyFailed, DefinitionError, Unavailable
 from bootstrap.reconcile import Action, Replace, Start
 from bootstrap.world import processes, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
 
@@ -26,6 +26,9 @@ def check(box: Box, actions: Iterable[Action]) -> None:
         return
     _check_tools()
     facts = store.read_facts(box, [action.unit.store_name for action in coming])
+    _check_store(
+        box, {action.program: action.unit.store_name for action in coming if action.unit.store_name not in facts}
+    )
     missing = [
         f'cannot start "{action.program}": its directory "{known["directory"]}" does not exist\n'
         f"  where: {known['file']}: directory\n  way out: make it, or name another one"
@@ -37,6 +40,18 @@ def check(box: Box, actions: Iterable[Action]) -> None:
     taken = [problem for action in coming if (problem := _check_port(box, action)) is not None]
     if taken:
         raise ApplyFailed("\n".join(taken))
+
+
+def _check_store(box: Box, damaged: Mapping[str, str]) -> None:
+    """``damaged`` maps programs to store entries without readable facts."""
+    if not damaged:
+        return
+    store.forget_remembered(box)
+    raise Unavailable(
+        f"cannot start {', '.join(damaged)}: what was rendered for it is damaged\n"
+        f"  where: {', '.join(f'{box.store}/{name}' for name in damaged.values())}\n"
+        "  way out: run bootstrap up again, which renders it anew"
+    )
 
 
 def _check_tools() -> None:

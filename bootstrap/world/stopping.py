@@ -7,6 +7,7 @@ differs is the ``Hold``: how the signal is sent, and how one learns that the mai
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _FIRST_POLL_S = 0.002
 _SLOWEST_POLL_S = 0.05
 _WORTH_SAYING_S = 3.0
+GRACE_S = 10.0  # where nobody says
 _DOWN = frozenset({"stopped", "failed"})
 
 
@@ -177,11 +179,12 @@ def read_ladders(box: Box, store_names: Mapping[str, str]) -> dict[str, Ladder]:
 
 
 def _ladder(box: Box, store_name: str, facts: Mapping[str, Any] | None) -> Ladder:
-    stop = {"signal": "TERM", "grace_s": 10.0, "group": False} | (facts["stop"] if facts else {})
+    stop = facts["stop"] if facts else {}
+    name, grace_s = str(stop.get("signal")), stop.get("grace_s")
     script = f"{box.store}/{store_name}/control/t"
     return Ladder(
         script=script if os.path.exists(script) else None,
-        signal=stop["signal"],
-        grace_s=float(stop["grace_s"]),
-        whole_group=stop["group"],
+        signal=name if f"SIG{name}" in signal.Signals.__members__ else "TERM",
+        grace_s=float(grace_s) if isinstance(grace_s, int | float) else GRACE_S,
+        whole_group=stop.get("group") is True,
     )

@@ -16,7 +16,7 @@ from bootstrap.rendering import Generation, Rendering, StoreEntry, parse_summary
 from bootstrap.world import cgroups, clock, disk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from bootstrap.box import Box
 
@@ -187,7 +187,18 @@ def write_remembered(box: Box, inputs: bytes, generation: Generation) -> None:
 def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What is known about rendered programs, by store name; names that are gone are left out."""
     facts = {name: disk.read_mapping(f"{box.store}/{name}/program.json") for name in store_names}
-    return {name: known for name, known in facts.items() if known}
+    return {name: known for name, known in facts.items() if _are_whole(known)}
+
+
+def _are_whole(facts: Mapping[str, Any]) -> bool:
+    """Whether what others rely on is there; a damaged file is as good as none."""
+    stop = facts.get("stop")
+    return isinstance(facts.get("directory"), str) and isinstance(facts.get("env"), dict) and isinstance(stop, dict)
+
+
+def forget_remembered(box: Box) -> None:
+    """Make the next ``up`` read every input anew and write what the store lacks."""
+    disk.remove_if_there(f"{box.run}/remembered")
 
 
 def prune(box: Box, current: Generation, running: Iterable[str]) -> None:

@@ -171,6 +171,22 @@ def test_a_store_entry_that_lost_a_file_is_written_again_before_it_is_started_fr
     assert sandbox.status()["converged"]
 
 
+def test_a_store_entry_that_is_damaged_is_told_and_mended_by_the_next_up(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    sandbox.run("stop")
+    (path,) = sandbox.state.glob("run/store/*/program.json")
+    path.write_bytes(b"{}")
+    done = sandbox.run("up", code=75)
+    assert done.stderr == (
+        "error: cannot start api-web: what was rendered for it is damaged\n"
+        f"  where: {path.parent}\n"
+        "  way out: run bootstrap up again, which renders it anew\n"
+    )
+    sandbox.run("up")
+    assert sandbox.status()["converged"]
+
+
 def test_a_timeout_that_is_no_number_is_refused(sandbox):
     sandbox.sleeper("api")
     done = sandbox.run("status", code=2, environ={"BOOTSTRAP_RPC_TIMEOUT": "soon"})
