@@ -3,8 +3,8 @@
 Lowest first: ``PATH``, ``HOME`` and ``USER`` · ``env:`` of the definition · where the services of this box are · the
 config layers · what bootstrap sets, and the service's own ``runtime.path`` in front of ``PATH``. Nothing is inherited.
 
-A key is a secret when its service says so, or when any layer refers to a store: a plain value that lies over a
-reference is most likely a secret too.
+A key is a secret when its service or the schema says so, or when any layer refers to a store: a plain value that lies
+over a reference is most likely a secret too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bootstrap.addresses import find_addresses
-from bootstrap.errors import DefinitionError, MissingVariable
+from bootstrap.errors import DefinitionError, MissingVariable, Refused
+from bootstrap.rules import judge_values, secret_keys
 from bootstrap.spelling import quoted
 from bootstrap.variable import PREFIX, Account, Environment, Layer, Layering, Reference, Setting, Variable
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.definition import Service
     from bootstrap.plan import Plan, Program
+    from bootstrap.rules import Breach
 
 __all__ = [
     "Account",
@@ -63,16 +65,18 @@ def layer_environments(
     """The environment of every program, by name; ``accounts`` are by program name too.
 
     ``secrets`` holds at least what ``needed_references`` names. Raises DefinitionError for names that only bootstrap
-    may set, and MissingVariable for required keys that are unset, unless ``incomplete`` environments will do.
+    may set; unless ``incomplete`` environments will do, MissingVariable for required keys that are unset, together with
+    the values that are not what the schema says (and DefinitionError where those are all that is wrong).
     """
     _refuse_reserved(plan)
     stacking = _Stacking(plan, layering, secrets)
+    hidden = secret_keys(layering.rules)
     environments = {
-        program.name: _complete(stacking.stack_for(program), program, plan, accounts[program.name], box)
+        program.name: _complete(stacking.stack_for(program), program, plan, accounts[program.name], box, hidden)
         for program in plan.programs
     }
     if not incomplete:
-        _refuse_missing(plan, layering, environments)
+        _refuse_unfit(plan, layering, environments)
     return environments
 
 
@@ -202,7 +206,9 @@ def _addresses(plan: Plan) -> Layer:
     return Layer(name="services on this box", settings=settings)
 
 
-def _complete(stack: _Sheet, program: Program, plan: Plan, account: Account, box: Box) -> Environment:
+def _complete(
+    stack: _Sheet, program: Program, plan: Plan, account: Account, box: Box, hidden: tuple[str, ...]
+) -> Environment:
     """Add what differs from program to program, below the stack and above it."""
     base, own = _base(account), _own(program, plan, box)
     variables = dict(stack.variables)
@@ -214,8 +220,9 @@ def _complete(stack: _Sheet, program: Program, plan: Plan, account: Account, box
     runtime = _runtime(program.service, variables.get("PATH"))
     for key, setting in runtime.settings.items():
         variables[key] = _variable(key, setting, runtime)
-    _mark_secrets(variables, (*program.service.secret, *stack.references))
-    return Environment(variables=variables, layers=(base, *stack.layers, own, runtime))
+    secret = stack.references.union(program.service.secret, hidden)
+    _mark_secrets(variables, secret)
+    return Environment(variables=variables, layers=(base, *stack.layers, own, runtime), secret=secret)
 
 
 def _variable(key: str, setting: Setting, layer: Layer) -> Variable:
@@ -256,23 +263,48 @@ def _runtime(service: Service, path: Variable | None) -> Layer:
     return Layer(name="runtime.path", settings=settings)
 
 
-def _refuse_missing(plan: Plan, layering: Layering, environments: Mapping[str, Environment]) -> None:
-    problems = [
-        _missing(program, key, environments[program.name], layer_names(program, plan.identity.mode, layering.order))
+def _refuse_unfit(plan: Plan, layering: Layering, environments: Mapping[str, Environment]) -> None:
+    missing = [
+        problem
         for program in plan.programs
-        for key in program.service.requires
-        if key not in environments[program.name].variables
+        for problem in missing_variables(program, plan.identity.mode, layering, environments[program.name])
     ]
-    if problems:
-        raise MissingVariable(*problems)
+    unfit = [
+        _unfit(program, breach)
+        for program in plan.programs
+        for breach in judge_values(layering.rules, environments[program.name].variables)
+    ]
+    if missing or unfit:
+        refusal: type[Refused] = MissingVariable if missing else DefinitionError
+        raise refusal(*missing, *unfit)
 
 
-def _missing(program: Program, key: str, environment: Environment, names: tuple[str, ...]) -> str:
+def missing_variables(program: Program, mode: str, layering: Layering, environment: Environment) -> list[str]:
+    """What the definition or the schema requires and nothing sets."""
+    rules = layering.rules.values()
+    required = {rule.key: f"{rule.place} requires it; " for rule in rules if rule.is_required_by(program.service.name)}
+    names = layer_names(program, mode, layering.order)
+    return [
+        _missing(program, key, environment, names, required.get(key, ""))
+        for key in dict.fromkeys((*program.service.requires, *required))
+        if key not in environment.variables
+    ]
+
+
+def _unfit(program: Program, breach: Breach) -> str:
+    return (
+        f'cannot start "{program.name}": variable {breach.rule.key} {breach.cause}\n'
+        f"  where: {breach.file} ({breach.rule.place})\n"
+        "  way out: correct the value, or what the schema says about it"
+    )
+
+
+def _missing(program: Program, key: str, environment: Environment, names: tuple[str, ...], why: str) -> str:
     directories = [f"config/{name}" for name in names]
     looked = ", ".join([f"env of {program.service.file}", *directories])
     history = environment.history(key)
     removed = f"removed by {history[-1][1].file}; " if history else ""
     return (
-        f'cannot start "{program.name}": missing variable {key} ({removed}looked in {looked})\n'
+        f'cannot start "{program.name}": missing variable {key} ({why}{removed}looked in {looked})\n'
         f"  way out: write its value to {directories[-1]}/{key}"
     )

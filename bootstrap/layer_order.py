@@ -1,4 +1,4 @@
-"""``config/layers.yaml`` → the directories that environments are layered from, lowest first.
+"""``config/layers.yaml`` → the directories that environments are layered from, lowest first, and what guards them.
 
 A directory is relative to ``config/``; ``{mode}``, ``{service}`` and ``{process}`` stand for what a program is. It
 cannot lead out of ``config/``, nor to a hidden directory.
@@ -7,7 +7,10 @@ cannot lead out of ``config/``, nor to a hidden directory.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from bootstrap.guard import Guard, read_guards
 from bootstrap.problem import FlawedError, Problem, decode_text
 from bootstrap.schema import Keys, list_of, read_fields, scalar
 from bootstrap.spelling import or_list, quoted
@@ -18,16 +21,28 @@ _PLACEHOLDER = re.compile(r"{[^{}/]*}")
 _PART = re.compile(r"(?:[A-Za-z0-9_-]|{[a-z]+})(?:[A-Za-z0-9_.-]|{[a-z]+})*")
 
 
-def parse_order(content: bytes) -> tuple[str, ...]:
-    """The value of its one key, ``layers``; raises FlawedError with all problems."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersFile:
+    """All that the file says."""
+
+    order: tuple[str, ...]
+    guards: Mapping[str, Guard] = field(default_factory=dict)  # by mode
+
+
+def parse_layers_file(content: bytes) -> LayersFile:
+    """The keys ``layers`` and ``guard``; raises FlawedError with all problems."""
     node = parse_yaml(decode_text(content)) or Scalar("", 1)
     values, problems = read_fields(node, _KEYS, "layers")
-    if not problems and not values["layers"]:
+    if not problems and not values["order"]:
         problems.append(Problem(line=node.line, path=("layers",), text="should list at least one directory"))
     if problems:
         raise FlawedError(*problems)
-    order: tuple[str, ...] = values["layers"]
-    return order
+    return LayersFile(**values)
+
+
+def parse_order(content: bytes) -> tuple[str, ...]:
+    """The order alone; raises FlawedError with all problems."""
+    return parse_layers_file(content).order
 
 
 def _parse_directory(text: str) -> str:
@@ -41,4 +56,7 @@ def _parse_directory(text: str) -> str:
     return text
 
 
-_KEYS: Keys = {"layers": ("layers", list_of(scalar("a directory below config/", _parse_directory)))}
+_KEYS: Keys = {
+    "layers": ("order", list_of(scalar("a directory below config/", _parse_directory))),
+    "guard": ("guards", read_guards),
+}

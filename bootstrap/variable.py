@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bootstrap.rules import Rule
+
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PREFIX = "BOOTSTRAP_"
 LONGEST = 128 * 1024  # bytes of `KEY=value` and the NUL at its end: Linux's MAX_ARG_STRLEN
@@ -58,6 +60,7 @@ class Layering:
 
     order: tuple[str, ...]  # directories below config/ with placeholders, lowest first
     layers: Mapping[str, Layer]  # by directory below config/
+    rules: Mapping[str, Rule] = field(default_factory=dict)  # by key: what config/schema.yaml says
 
 
 History: TypeAlias = tuple[tuple[str, Setting], ...]  # (layer name, setting), strongest last
@@ -80,6 +83,7 @@ class Environment:
 
     variables: Mapping[str, Variable]
     layers: tuple[Layer, ...]  # lowest first
+    secret: frozenset[str] = frozenset()  # keys that are masked, set or not
 
     def history(self, key: str) -> History:
         """Every layer that has a say about a key, removed or not, strongest last."""
@@ -97,6 +101,17 @@ def parse_value(raw: bytes) -> str | None:
         return None
     line = raw.partition(b"\n")[0].rstrip(b" \t").replace(b"\0", b"\n")
     return line.decode(errors="surrogateescape")
+
+
+def render_value(value: str | None) -> bytes | None:
+    """The file that ``parse_value`` reads this value from; ``None`` for a value that no such file can hold.
+
+    That is one with NUL, because NUL stands for newline there, and one that ends in a blank or a tab.
+    """
+    if value is None:
+        return b""
+    line = value.encode(errors="surrogateescape").replace(b"\n", b"\0")
+    return None if "\0" in value or line.endswith((b" ", b"\t")) else line + b"\n"
 
 
 def is_reserved(key: str) -> bool:

@@ -12,22 +12,28 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from bootstrap.environ import layer_names
 from bootstrap.errors import DefinitionError
-from bootstrap.problem import FlawedError, render_problems
+from bootstrap.problem import FlawedError, Problem, render_problems
 from bootstrap.spelling import quoted
 from bootstrap.variable import KEY, LONGEST, Layer, Layering, Reference, Setting, is_reserved, is_too_long, parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
+    from bootstrap.layer_order import LayersFile
     from bootstrap.plan import Plan
+    from bootstrap.rules import Rule
 
+T = TypeVar("T")
 ORDER = ("common", "modes/{mode}", "services/{service}/common", "services/{service}/{mode}")
 _ORDER_FILE = "layers.yaml"
+_RULES_FILE = "schema.yaml"
+_LONGEST_YAML = 1024 * 1024
 _DOTENV = ".env"
 _LONGEST_DOTENV = 1024 * 1024
 _KINDS: dict[str, Literal["ssm", "secret"]] = {"ssm": "ssm", "secret": "secret"}
@@ -46,40 +52,72 @@ class _UnfitError(Exception):
         self.way_out = way_out
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """Something in a layer that cannot be what its name says; ``message`` is all of it, as errors tell it."""
+
+    file: str
+    line: int | None
+    cause: str
+    way_out: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """One layer as far as it can be read, and all that is wrong with it."""
+
+    layer: Layer
+    unfit: tuple[Unfit, ...] = ()
+    cut: tuple[str, ...] = ()  # files that hold more than the one line that counts
+
+
 def read_layering(box: Box, plan: Plan) -> Layering:
     """The layers that this plan's environments are made from; raises DefinitionError with all problems."""
-    order = read_order(box)
+    order, rules = read_order(box), read_rules(box)
     names = (name for program in plan.programs for name in layer_names(program, plan.identity.mode, order))
-    return Layering(order=order, layers=read_layers(box, names))
+    return Layering(order=order, layers=read_layers(box, names), rules=rules)
 
 
 def read_order(box: Box) -> tuple[str, ...]:
     """What ``config/layers.yaml`` says, or the built-in order; raises DefinitionError."""
-    with _opened_config(box) as config:
-        content = None if config is None else _read_order_file(config)
-    if content is None:
-        return ORDER
-    from bootstrap.layer_order import parse_order  # noqa: PLC0415 - few roots have this file
+    found = read_layers_file(box)
+    return ORDER if found is None else found.order
 
-    try:
-        return parse_order(content)
-    except FlawedError as flaw:
-        raise DefinitionError(*render_problems(f"config/{_ORDER_FILE}", flaw.problems)) from None
+
+def read_layers_file(box: Box) -> LayersFile | None:
+    """All that ``config/layers.yaml`` says; raises DefinitionError."""
+    content = _read_yaml(box, _ORDER_FILE, "the order of layers")
+    if content is None:
+        return None
+    from bootstrap.layer_order import parse_layers_file  # noqa: PLC0415 - few roots have this file
+
+    return _parse(_ORDER_FILE, content, parse_layers_file)
+
+
+def read_rules(box: Box) -> Mapping[str, Rule]:
+    """What ``config/schema.yaml`` says about keys; raises DefinitionError."""
+    content = _read_yaml(box, _RULES_FILE, "the schema of variables")
+    if content is None:
+        return {}
+    from bootstrap.rules import parse_rules  # noqa: PLC0415 - few roots have this file
+
+    return _parse(_RULES_FILE, content, parse_rules)
 
 
 def read_layers(box: Box, names: Iterable[str]) -> dict[str, Layer]:
     """Each directory below config/, read once; raises DefinitionError with the problems of all of them."""
-    layers: dict[str, Layer] = {}
-    problems: list[str] = []
-    with _opened_config(box) as config:
-        for name in dict.fromkeys(names):
-            try:
-                layers[name] = _read_below(config, name)
-            except DefinitionError as error:
-                problems += error.problems
+    inspected = inspect_layers(box, names)
+    problems = [unfit.message for one in inspected.values() for unfit in one.unfit]
     if problems:
         raise DefinitionError(*dict.fromkeys(problems))
-    return layers
+    return {name: one.layer for name, one in inspected.items()}
+
+
+def inspect_layers(box: Box, names: Iterable[str]) -> dict[str, Inspected]:
+    """Each directory below config/, as far as it can be read; raises DefinitionError for config/ itself."""
+    with _opened_config(box) as config:
+        return {name: _read_below(config, name) for name in dict.fromkeys(names)}
 
 
 def read_layer(box: Box, directory: str) -> Layer:
@@ -95,29 +133,40 @@ def _opened_config(box: Box) -> Iterator[int | None]:
         yield None
         return
     except OSError as error:
-        raise _refused_layer("config", str(error.strerror)) from None
+        raise DefinitionError(_refused_layer("config", str(error.strerror)).message) from None
     try:
         yield config
     finally:
         os.close(config)
 
 
-def _read_order_file(config: int) -> bytes | None:
+def _read_yaml(box: Box, name: str, what: str) -> bytes | None:
     try:
-        return _read_file(config, _ORDER_FILE, LONGEST)
+        with _opened_config(box) as config:
+            return None if config is None else _read_file(config, name, _LONGEST_YAML)
     except FileNotFoundError:
         return None
     except _UnfitError as unfit:
         raise DefinitionError(
-            f"cannot read the order of layers: {unfit.cause}\n  where: config/{_ORDER_FILE}\n  way out: {unfit.way_out}"
+            f"cannot read {what}: {unfit.cause}\n  where: config/{name}\n  way out: {unfit.way_out}"
         ) from None
 
 
-def _read_below(config: int | None, name: str) -> Layer:
+def _parse(name: str, content: bytes, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(content)
+    except FlawedError as flaw:
+        raise DefinitionError(*render_problems(f"config/{name}", flaw.problems)) from None
+
+
+def _read_below(config: int | None, name: str) -> Inspected:
     where = f"config/{name}"
-    descriptor = None if config is None else _open_layer(config, name)
+    try:
+        descriptor = None if config is None else _open_layer(config, name)
+    except _UnreadableError as error:
+        return Inspected(layer=Layer(name=where, settings={}), unfit=(error.unfit,))
     if descriptor is None:
-        return Layer(name=where, settings={})
+        return Inspected(layer=Layer(name=where, settings={}))
     try:
         return _Reading(descriptor, where).read()
     finally:
@@ -147,13 +196,25 @@ def _open_folder(above: int, part: str, path: str) -> int | None:
         return None
     except OSError as error:
         cause = "it is no directory" if error.errno == errno.ENOTDIR else str(error.strerror)
-        raise _refused_layer(path, _link(above, part) or cause) from None
+        raise _UnreadableError(_refused_layer(path, _link(above, part) or cause)) from None
 
 
-def _refused_layer(path: str, cause: str) -> DefinitionError:
-    return DefinitionError(
-        f"cannot read layer {quoted(path)}: {cause}\n"
-        "  way out: make it a directory that bootstrap may read, one file per variable, or remove it"
+class _UnreadableError(Exception):
+    """A whole layer cannot be read."""
+
+    def __init__(self, unfit: Unfit) -> None:
+        super().__init__(unfit.message)
+        self.unfit = unfit
+
+
+def _refused_layer(path: str, cause: str) -> Unfit:
+    way_out = "make it a directory that bootstrap may read, one file per variable, or remove it"
+    return Unfit(
+        file=path,
+        line=None,
+        cause=cause,
+        way_out=way_out,
+        message=f"cannot read layer {quoted(path)}: {cause}\n  way out: {way_out}",
     )
 
 
@@ -163,12 +224,17 @@ class _Reading:
     def __init__(self, descriptor: int, where: str) -> None:
         self._descriptor = descriptor
         self._where = where
-        self._problems: list[str] = []
+        self._unfit: list[Unfit] = []
+        self._cut: list[str] = []
         self._files: dict[str, str] = {}  # key → the file that sets it
 
-    def read(self) -> Layer:
+    def read(self) -> Inspected:
+        try:
+            files = self._list()
+        except _UnreadableError as error:
+            return Inspected(layer=Layer(name=self._where, settings={}), unfit=(error.unfit,))
         settings: dict[str, Setting] = {}
-        for file in self._list():
+        for file in files:
             try:
                 key, setting = self._read_setting(file)
             except (FileNotFoundError, IsADirectoryError):
@@ -178,10 +244,9 @@ class _Reading:
             else:
                 settings[key] = setting
         weaker = self._read_dotenv()
-        if self._problems:
-            raise DefinitionError(*self._problems)
         shadowed = {key: setting for key, setting in weaker.items() if key in settings}
-        return Layer(name=self._where, settings=weaker | settings, shadowed=shadowed)
+        layer = Layer(name=self._where, settings=weaker | settings, shadowed=shadowed)
+        return Inspected(layer=layer, unfit=tuple(self._unfit), cut=tuple(self._cut))
 
     def _list(self) -> list[str]:
         try:
@@ -190,7 +255,7 @@ class _Reading:
                     entry.name for entry in entries if entry.name[0] != "." and not entry.is_dir(follow_symlinks=False)
                 )
         except OSError as error:
-            raise _refused_layer(self._where, str(error.strerror)) from None
+            raise _UnreadableError(_refused_layer(self._where, str(error.strerror))) from None
 
     def _read_setting(self, file: str) -> tuple[str, Setting]:
         key, dot, kind = file.partition(".")
@@ -201,7 +266,10 @@ class _Reading:
         other = self._files.setdefault(key, file)
         if other != file:
             raise _UnfitError(f"{other} stands beside it", "keep one of the two")
-        value = parse_value(_read_file(self._descriptor, file, LONGEST))
+        content = _read_file(self._descriptor, file, LONGEST)
+        if content.find(b"\n", 0, -1) >= 0:
+            self._cut.append(f"{self._where}/{file}")
+        value = parse_value(content)
         if dot:
             return key, Setting(value=_parse_reference(_KINDS[kind], value), file=f"{self._where}/{file}")
         if value is not None and is_too_long(key, value):
@@ -222,17 +290,22 @@ class _Reading:
         try:
             values = parse_dotenv(content)
         except FlawedError as flaw:
-            self._problems += render_problems(file, flaw.problems)
+            self._unfit += [_wrong_line(file, problem) for problem in flaw.problems]
             return {}
         return {key: Setting(value=value, file=file) for key, value in values.items()}
 
     def _refuse(self, file: str, unfit: _UnfitError) -> None:
         shown = quoted(file)
-        self._problems.append(
-            f"cannot read variable {shown}: {unfit.cause}\n"
-            f"  where: {self._where}/{shown[1:-1]}\n"
-            f"  way out: {unfit.way_out}"
+        where = f"{self._where}/{shown[1:-1]}"
+        message = f"cannot read variable {shown}: {unfit.cause}\n  where: {where}\n  way out: {unfit.way_out}"
+        self._unfit.append(
+            Unfit(file=where, line=None, cause=unfit.cause, way_out=unfit.way_out, message=message)
         )
+
+
+def _wrong_line(file: str, problem: Problem) -> Unfit:
+    (message,) = render_problems(file, [problem])
+    return Unfit(file=file, line=problem.line, cause=problem.text, way_out="correct the line", message=message)
 
 
 def _misnamed(file: str) -> _UnfitError:
