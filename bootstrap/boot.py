@@ -59,11 +59,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layered:
-    """The line as far as the environments; both mappings are by program name."""
+    """The line as far as the environments; accounts and environments are by program name."""
 
     plan: Plan
     accounts: Mapping[str, Account]
     environments: Mapping[str, Environment]
+    versions: Mapping[str, str]  # of secrets, by the file that refers to them
 
 
 def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, ...]], None]) -> Outcome:
@@ -132,7 +133,13 @@ def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rende
     layered = layer(box, tags, request, say)
     key = store.read_key(box, keep=not request.dry)
     return render_generation(
-        layered.plan, layered.environments, layered.accounts, me=os.geteuid(), store=box.store, key=key
+        layered.plan,
+        layered.environments,
+        layered.accounts,
+        me=os.geteuid(),
+        store=box.store,
+        key=key,
+        versions=layered.versions,
     )
 
 
@@ -147,7 +154,7 @@ def layer(
     from bootstrap.plan import refuse_sources, resolve_plan  # noqa: PLC0415
     from bootstrap.world.accounts import read_accounts  # noqa: PLC0415
     from bootstrap.world.layers import read_layering  # noqa: PLC0415
-    from bootstrap.world.references import read_values  # noqa: PLC0415
+    from bootstrap.world.references import Asking, read_secrets  # noqa: PLC0415
     from bootstrap.world.sources import read_sources  # noqa: PLC0415
 
     identity = parse_identity(tags)
@@ -157,9 +164,14 @@ def layer(
     accounts = read_accounts(wanted, say)
     layering = read_layering(box, wanted)
     references = needed_references(wanted, layering)
-    secrets = read_values(box, references, refresh=request.refresh_secrets, keep=not request.dry)
-    environments = layer_environments(wanted, layering, accounts, secrets, box)
-    return Layered(plan=wanted, accounts=accounts, environments=environments)
+    asking = Asking(
+        mode=identity.mode, refresh=request.refresh_secrets, keep=not request.dry, say=lambda text: say("", text)
+    )
+    secrets = read_secrets(box, references, asking)
+    values = {reference: secret.value for reference, secret in secrets.items()}
+    environments = layer_environments(wanted, layering, accounts, values, box)
+    versions = {file: secrets[reference].version for reference, need in references.items() for file in need.files}
+    return Layered(plan=wanted, accounts=accounts, environments=environments, versions=versions)
 
 
 def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:

@@ -13,13 +13,42 @@ from bootstrap.problem import FlawedError, Problem, decode_text
 from bootstrap.variable import KEY, is_reserved, is_too_long
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotenv.parser import Binding
 
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BLANKS = re.compile(r"[^\S\r\n]{200}")  # python-dotenv's time grows with the square of such a run
 
 
 def parse_dotenv(content: bytes) -> dict[str, str]:
     """Key → value, the last line with a key wins; raises FlawedError with all problems."""
+    return _parse(content, _find_fault)
+
+
+def parse_secrets(content: bytes) -> dict[str, str]:
+    """The same for ``ssm:/name=value`` and ``'secret:id#key'=value``, where a reference stands before the ``=``."""
+    return _parse(content, _find_fault_of_secret)
+
+
+def render_line(key: str, value: str) -> str | None:
+    r"""The line that ``parse_dotenv`` reads this value from; ``None`` if there is none.
+
+    Always in double quotes, which hold every text but NUL: python-dotenv (1.0 to 1.2, ``parser.py``) undoes ``\\``,
+    ``\"``, ``\n``, ``\r`` and ``\t`` in them and leaves ``$`` alone as long as nobody interpolates. Before 1.2 it takes a
+    backslash in front of the closing quote for an escape, whatever stands before it; so such a value has no line.
+    """
+    if value.endswith("\\"):
+        return None
+    text = "".join(_ESCAPES.get(char, char) for char in value)
+    line = f'{key}="{text}"\n'
+    try:
+        return line if parse_dotenv(line.encode()) == {key: value} else None
+    except (FlawedError, UnicodeEncodeError):
+        return None
+
+
+def _parse(content: bytes, find_fault: Callable[[Binding], str | None]) -> dict[str, str]:
     from dotenv.parser import parse_stream  # noqa: PLC0415 - slow to import
 
     values: dict[str, str] = {}
@@ -29,7 +58,7 @@ def parse_dotenv(content: bytes) -> dict[str, str]:
         line = text.count("\n", 0, blanks.start()) + 1
         raise FlawedError(Problem(line=line, text="holds 200 blanks in a row; keep it shorter"))
     for binding in parse_stream(StringIO(text, newline=None)):
-        fault = _find_fault(binding)
+        fault = find_fault(binding)
         if fault is not None:
             problems.append(Problem(line=_line_of(binding), text=fault))
         elif binding.key is not None and binding.value is not None:
@@ -52,6 +81,14 @@ def _find_fault(binding: Binding) -> str | None:
     if is_reserved(key):
         return f"{key} is set by bootstrap alone; give the variable another name"
     return f"{key} is longer than any program's environment can hold" if is_too_long(key, value) else None
+
+
+def _find_fault_of_secret(binding: Binding) -> str | None:
+    if not binding.error and binding.key is None:
+        return None
+    if binding.error or binding.value is None or not (binding.key or "").startswith(("ssm:", "secret:")):
+        return "should be like ssm:/name=value, with a # in the name like 'secret:id#key'=value"
+    return None
 
 
 def _line_of(binding: Binding) -> int:

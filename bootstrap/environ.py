@@ -32,6 +32,7 @@ __all__ = [
     "Environment",
     "Layer",
     "Layering",
+    "Need",
     "Reference",
     "Setting",
     "Variable",
@@ -80,17 +81,29 @@ def layer_environments(
     return environments
 
 
-def needed_references(plan: Plan, layering: Layering) -> dict[Reference, tuple[str, ...]]:
-    """The references that win in some program's environment, each with the files that it stands in."""
+class Need(NamedTuple):
+    """Where a reference stands, and which programs' environments it wins in."""
+
+    files: tuple[str, ...]
+    programs: tuple[str, ...]
+
+
+def needed_references(plan: Plan, layering: Layering) -> dict[Reference, Need]:
+    """The references that win in some program's environment."""
     marks = {name: _references(layer) for name, layer in layering.layers.items()}
-    needed: dict[Reference, dict[str, None]] = {}
-    for names in dict.fromkeys(layer_names(program, plan.identity.mode, layering.order) for program in plan.programs):
+    readers: dict[tuple[str, ...], list[str]] = {}
+    for program in plan.programs:
+        readers.setdefault(layer_names(program, plan.identity.mode, layering.order), []).append(program.name)
+    needed: dict[Reference, tuple[dict[str, None], dict[str, None]]] = {}
+    for names, programs in readers.items():
         for index, name in enumerate(names):
             stronger = [layering.layers[above].settings for above in names[index + 1 :]]
             for key, (reference, file) in marks[name].items():
                 if not any(key in settings for settings in stronger):
-                    needed.setdefault(reference, {})[file] = None
-    return {reference: tuple(files) for reference, files in needed.items()}
+                    files, needing = needed.setdefault(reference, ({}, {}))
+                    files[file] = None
+                    needing.update(dict.fromkeys(programs))
+    return {reference: Need(tuple(files), tuple(programs)) for reference, (files, programs) in needed.items()}
 
 
 def _references(layer: Layer) -> dict[str, tuple[Reference, str]]:

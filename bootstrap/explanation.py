@@ -52,7 +52,11 @@ def explain_environment(environment: Environment, secret: Collection[str], *, re
 
 def _explain(environment: Environment, key: str, secret: Collection[str], *, reveal: bool) -> Explanation:
     history = environment.history(key)
-    hidden = key in secret or key in environment.secret or any(isinstance(setting.value, Reference) for _, setting in history)
+    hidden = (
+        key in secret
+        or key in environment.secret
+        or any(isinstance(setting.value, Reference) for _, setting in history)
+    )
     mask = hidden and not reveal
     last = len(history) - 1
     layers = tuple(

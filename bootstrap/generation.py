@@ -35,11 +35,13 @@ def render_generation(
     me: int,
     store: str,
     key: bytes,
+    versions: Mapping[str, str] | None = None,
 ) -> Rendering:
     """Render every program of the plan.
 
     ``environments`` and ``accounts`` are by program name; ``me`` is the uid that bootstrap runs as, ``store`` the
-    directory that the entries will stand in, ``key`` the box's secret for digests.
+    directory that the entries will stand in, ``key`` the box's secret for digests, ``versions`` those of secrets, by the
+    file that refers to them. A version is no part of a fingerprint: another one with the same value restarts nothing.
 
     Raises DefinitionError for variables that no shell can carry.
     """
@@ -49,6 +51,7 @@ def render_generation(
     for program in plan.programs:
         launch = launch_of(program, accounts[program.name], me)
         unit, entry = _render_program(program, launch, environments[program.name], planned, store, key)
+        entry = _with_versions(entry, environments[program.name], versions or {})
         units.append(unit)
         entries.append(entry)
     identity = plan.identity
@@ -113,6 +116,18 @@ def _render_program(
     if process.stop.script is not None:
         files["control/t"] = (_render_stop_script(process.stop.script, f"{store}/{unit.store_name}"), 0o700)
     return unit, StoreEntry(name=unit.store_name, files=files)
+
+
+def _with_versions(entry: StoreEntry, environment: Environment, versions: Mapping[str, str]) -> StoreEntry:
+    """Let the facts say which version of each secret this is, for the reasons of a later restart."""
+    found = {
+        name: versions[variable.file] for name, variable in environment.variables.items() if variable.file in versions
+    }
+    if not found:
+        return entry
+    facts, mode = entry.files["program.json"]
+    told = json.dumps(json.loads(facts) | {"versions": found}).encode()
+    return replace(entry, files={**entry.files, "program.json": (told, mode)})
 
 
 def working_directory(program: Program) -> str:

@@ -81,7 +81,9 @@ def hosts_in(value: str) -> Iterator[str]:
             yield alone[1].lower()
 
 
-def find_reach(guard: Guard, layers: Iterable[Layer], winners: Mapping[str, Setting], others: Iterable[Protected]) -> Iterator[Reach]:
+def find_reach(
+    guard: Guard, layers: Iterable[Layer], winners: Mapping[str, Setting], others: Iterable[Protected]
+) -> Iterator[Reach]:
     """Where one environment of a guarded mode reaches what it must not; ``winners`` are what it resolves to."""
     others = tuple(others)
     for layer in layers:

@@ -151,11 +151,18 @@ def explain_change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None)
     """Which keys, in which files, make one rendering differ from another."""
     if old is None or new is None:
         return ("it runs as something else than it should",)
-    reasons = [*_explain_env(old["env"], new["env"]), *_explain_rest(old, new)]
+    versions = _explain_versions(old.get("versions", {}), new.get("versions", {}))
+    reasons = [*_explain_env(old["env"], new["env"], versions), *_explain_rest(old, new)]
     return tuple(reasons) or ("bootstrap itself starts it in another way now",)
 
 
-def _explain_env(old: Mapping[str, list[str]], new: Mapping[str, list[str]]) -> list[str]:
+def _explain_versions(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """What to say of secrets beside the file that refers to them."""
+    before = {key: f"{old[key]} → " for key in new if key in old and old[key] != new[key]}
+    return {key: f", version {before.get(key, '')}{version}" for key, version in new.items()}
+
+
+def _explain_env(old: Mapping[str, list[str]], new: Mapping[str, list[str]], versions: Mapping[str, str]) -> list[str]:
     reasons = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
@@ -165,7 +172,7 @@ def _explain_env(old: Mapping[str, list[str]], new: Mapping[str, list[str]]) -> 
             reasons.append(f"{key} is gone (it was set in {before[1]})")
         elif before is not None and after is not None and before[0] != after[0]:
             moved = "" if before[1] == after[1] else f", before in {before[1]}"
-            reasons.append(f"{key} has changed ({after[1]}{moved})")
+            reasons.append(f"{key} has changed ({after[1]}{versions.get(key, '')}{moved})")
     return reasons
 
 

@@ -354,8 +354,11 @@ def test_only_references_that_win_somewhere_are_needed_with_their_files():
         services__web__common={"AGAIN": SSM},
     )
     assert needed_references(wanted, layers) == {
-        mine: ("config/services/api/common/TOKEN",),
-        SSM: ("config/services/api/common/SAME", "config/common/TOKEN", "config/services/web/common/AGAIN"),
+        mine: (("config/services/api/common/TOKEN",), ("api-web",)),
+        SSM: (
+            ("config/services/api/common/SAME", "config/common/TOKEN", "config/services/web/common/AGAIN"),
+            ("api-web", "web-web"),
+        ),
     }
 
 

@@ -47,6 +47,10 @@ class DeniedError(Unavailable):
     """The credentials are good and not allowed to do this: only an administrator ends it."""
 
 
+class UnconfiguredError(Unavailable):
+    """No region or no credentials: this is no machine that AWS knows."""
+
+
 class _BusyError(Unavailable):
     """Throttled, broken or out of reach: may work a moment later."""
 
@@ -164,12 +168,15 @@ def _judge_silence(action: str, failure: str, error: BotoCoreError) -> Unavailab
         PartialCredentialsError,
     )
 
+    kind = Unavailable
     match error:
         case NoCredentialsError() | PartialCredentialsError():
             cause, way_out = "no AWS credentials", "give the instance a role, or this shell AWS credentials"
+            kind = UnconfiguredError
         case NoRegionError():
             cause, way_out = "no AWS region", "set AWS_REGION"
+            kind = UnconfiguredError
         case _:
             cause, way_out = str(error), "see that this machine reaches AWS and run the command again"
     text = f"{failure}: {cause} (for {action})\n  way out: {way_out}"
-    return _BusyError(text) if isinstance(error, HTTPClientError) else Unavailable(text)
+    return _BusyError(text) if isinstance(error, HTTPClientError) else kind(text)

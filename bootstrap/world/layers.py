@@ -298,9 +298,7 @@ class _Reading:
         shown = quoted(file)
         where = f"{self._where}/{shown[1:-1]}"
         message = f"cannot read variable {shown}: {unfit.cause}\n  where: {where}\n  way out: {unfit.way_out}"
-        self._unfit.append(
-            Unfit(file=where, line=None, cause=unfit.cause, way_out=unfit.way_out, message=message)
-        )
+        self._unfit.append(Unfit(file=where, line=None, cause=unfit.cause, way_out=unfit.way_out, message=message))
 
 
 def _wrong_line(file: str, problem: Problem) -> Unfit:

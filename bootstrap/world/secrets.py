@@ -1,5 +1,9 @@
 """References → secrets, from SSM Parameter Store and Secrets Manager.
 
+``name``, ``name:3`` and ``name:label`` are what SSM itself takes; a secret is ``id``, ``id#json-key``,
+``id?stage=AWSPREVIOUS#json-key`` or ``id?version=…``, because neither ``?`` nor ``#`` can stand in an id. A reference that
+is pinned is asked for by that version first; only when the store has it no more, as it stands there now.
+
 A reference that names nothing usable is the fault of the file that it stands in (DefinitionError, all of them at once);
 AWS out of reach or not allowed is Unavailable. No message and no repr ever holds a value.
 """
@@ -7,12 +11,13 @@ AWS out of reach or not allowed is Unavailable. No message and no repr ever hold
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import DefinitionError
 from bootstrap.spelling import quoted
-from bootstrap.world import aws
+from bootstrap.world import aws, clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,11 +27,15 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
+    from bootstrap.environ import Need
     from bootstrap.variable import Reference
 
 _GET_PARAMETERS = "ssm:GetParameters"
 _GET_SECRET = "secretsmanager:GetSecretValue"  # noqa: S105 - an IAM action
 _BATCH = 10  # the most names that GetParameters takes
+_PATIENCE_S = 60.0  # for all references together
+_SELECTOR = re.compile(r"(?P<name>(?:arn:[^/]*)?[^:]*):(?P<selector>[^:/]+)")
+_QUERY = re.compile(r"(?P<id>[^?#]+)(?:\?(?P<by>version|stage)=(?P<which>[^?#&]+))?(?P<key>#.*)?", re.DOTALL)
 _NO_SUCH_SECRET = ("ResourceNotFoundException", "InvalidRequestException", "ValidationException")
 
 
@@ -42,11 +51,23 @@ class _UnfitError(ValueError):
     """This reference leads to nothing usable; the text says why and the way out."""
 
 
-def resolve_references(references: Iterable[Reference], region: str | None = None) -> Mapping[Reference, Secret]:
-    """Every reference with its secret; only stores that are referred to are asked. DefinitionError, Unavailable."""
+def resolve_references(
+    references: Iterable[Reference],
+    region: str | None = None,
+    *,
+    pins: Mapping[Reference, str] | None = None,
+    needs: Mapping[Reference, Need] | None = None,
+) -> Mapping[Reference, Secret]:
+    """Every reference with its secret; only stores that are referred to are asked.
+
+    ``pins`` are versions to look for first, ``needs`` say in errors where a reference stands and who needs it. Raises
+    DefinitionError and Unavailable.
+    """
+    pins, needs = pins or {}, needs or {}
+    deadline = clock.now() + _PATIENCE_S
     wanted = sorted(set(references), key=lambda reference: (reference.kind, reference.text))
-    find_parameter = _read_parameters([reference for reference in wanted if reference.kind == "ssm"], region)
-    find_secret = _read_secrets([reference for reference in wanted if reference.kind == "secret"], region)
+    find_parameter = _read_parameters([one for one in wanted if one.kind == "ssm"], pins, region, deadline)
+    find_secret = _read_secrets([one for one in wanted if one.kind == "secret"], pins, region, deadline)
     secrets: dict[Reference, Secret] = {}
     problems: list[str] = []
     for reference in wanted:
@@ -54,10 +75,25 @@ def resolve_references(references: Iterable[Reference], region: str | None = Non
         try:
             secrets[reference] = _judge_value(find(reference))
         except _UnfitError as unfit:
-            problems.append(f"{_failure([reference])}: {unfit}")
+            problems.append(_refusal(reference, unfit, needs.get(reference)))
     if problems:
         raise DefinitionError(*problems)
     return secrets
+
+
+def pick_value(text: str, reference: Reference) -> str:
+    """What a reference means in the text of its secret: all of it, or one key of JSON; raises ValueError to say why not."""
+    _, has_key, key = reference.text.partition("#")
+    return _pick_key(text, key) if has_key else text
+
+
+def _refusal(reference: Reference, unfit: _UnfitError, need: Need | None) -> str:
+    cause, _, way_out = str(unfit).partition("\n")
+    lines = [f"{_failure([reference])}: {cause}"]
+    if need is not None:
+        lines.append(f"  where: {', '.join(f'{file}:1' for file in need.files)}")
+        lines.append(f"  needed by: {', '.join(need.programs)}")
+    return "\n".join([*lines, way_out])
 
 
 def _judge_value(secret: Secret) -> Secret:
@@ -73,45 +109,67 @@ def _judge_value(secret: Secret) -> Secret:
     return secret
 
 
-def _read_parameters(wanted: list[Reference], region: str | None) -> Callable[[Reference], Secret]:
+def _read_parameters(
+    wanted: list[Reference], pins: Mapping[Reference, str], region: str | None, deadline: float
+) -> Callable[[Reference], Secret]:
     if not wanted:
         return _find_nothing
     client = aws.call(
         _GET_PARAMETERS,
         _failure(wanted),
         lambda: aws.session().client("ssm", region_name=region or aws.read_own_region(), config=aws.config()),
+        patience_s=_left(deadline),
     )
-    found: dict[str, Secret] = {}
-    for start in range(0, len(wanted), _BATCH):
-        found |= _read_batch(client, wanted[start : start + _BATCH])
+    asked = {reference: _pinned_name(reference, pins) for reference in wanted}
+    found = _read_names(client, list(asked.values()), deadline)
+    gone = [reference for reference in wanted if asked[reference] not in found and asked[reference] != reference.text]
+    found |= _read_names(client, [reference.text for reference in gone], deadline)
 
     def find(reference: Reference) -> Secret:
-        if reference.text not in found:
+        secret = found.get(asked[reference]) or found.get(reference.text)
+        if secret is None:
             raise _UnfitError(_absent("parameter", client.meta.region_name))
-        return found[reference.text]
+        return secret
 
     return find
 
 
-def _read_batch(client: SSMClient, batch: list[Reference]) -> dict[str, Secret]:
+def _pinned_name(reference: Reference, pins: Mapping[Reference, str]) -> str:
+    """The name with the version that was seen; a label may have moved on since."""
+    pin = pins.get(reference)
+    if pin is None:
+        return reference.text
+    selected = _SELECTOR.fullmatch(reference.text)
+    return f"{selected['name'] if selected else reference.text}:{pin}"
+
+
+def _read_names(client: SSMClient, names: list[str], deadline: float) -> dict[str, Secret]:
+    found: dict[str, Secret] = {}
+    names = list(dict.fromkeys(names))
+    for start in range(0, len(names), _BATCH):
+        found |= _read_batch(client, names[start : start + _BATCH], deadline)
+    return found
+
+
+def _read_batch(client: SSMClient, names: list[str], deadline: float) -> dict[str, Secret]:
     """The parameters that exist. One malformed name fails a whole batch, which is then asked for one by one."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     def ask() -> list[ParameterTypeDef] | None:
         try:
-            names = [reference.text for reference in batch]
             return client.get_parameters(Names=names, WithDecryption=True)["Parameters"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationException":
                 return None
             raise
 
-    parameters = aws.call(_GET_PARAMETERS, _failure(batch), ask)
+    failure = f"cannot resolve reference {', '.join(quoted(f'ssm:{name}') for name in names)}"
+    parameters = aws.call(_GET_PARAMETERS, failure, ask, patience_s=_left(deadline))
     if parameters is not None:
         return {name: _secret_of(parameter) for parameter in parameters for name in _names_of(parameter)}
-    if len(batch) == 1:
+    if len(names) == 1:
         return {}
-    return {name: secret for one in batch for name, secret in _read_batch(client, [one]).items()}
+    return {name: secret for one in names for name, secret in _read_batch(client, [one], deadline).items()}
 
 
 def _names_of(parameter: ParameterTypeDef) -> Iterator[str]:
@@ -125,7 +183,26 @@ def _secret_of(parameter: ParameterTypeDef) -> Secret:
     return Secret(value=parameter["Value"], version=str(parameter["Version"]))
 
 
-def _read_secrets(wanted: list[Reference], region: str | None) -> Callable[[Reference], Secret]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Query:
+    """One question to Secrets Manager; several references may share its answer."""
+
+    secret_id: str
+    version: str | None = None
+    stage: str | None = None
+
+
+def _parse_query(reference: Reference) -> _Query:
+    match = _QUERY.fullmatch(reference.text)
+    if match is None:
+        raise _UnfitError("it is no secret's id\n  way out: write id, id#json-key or id?stage=AWSPREVIOUS#json-key")
+    which = {} if match["by"] is None else {match["by"]: match["which"]}
+    return _Query(secret_id=match["id"], **which)
+
+
+def _read_secrets(
+    wanted: list[Reference], pins: Mapping[Reference, str], region: str | None, deadline: float
+) -> Callable[[Reference], Secret]:
     if not wanted:
         return _find_nothing
     client = aws.call(
@@ -134,14 +211,21 @@ def _read_secrets(wanted: list[Reference], region: str | None) -> Callable[[Refe
         lambda: aws.session().client(
             "secretsmanager", region_name=region or aws.read_own_region(), config=aws.config()
         ),
+        patience_s=_left(deadline),
     )
-    by_id: dict[str, list[Reference]] = {}
-    for reference in wanted:
-        by_id.setdefault(_id_of(reference), []).append(reference)
-    answers = {secret_id: _read_secret(client, secret_id, by_id[secret_id]) for secret_id in by_id}
+    answers: dict[_Query, GetSecretValueResponseTypeDef | None] = {}
+
+    def ask(query: _Query, reference: Reference) -> GetSecretValueResponseTypeDef | None:
+        if query not in answers:
+            answers[query] = _read_secret(client, query, _failure([reference]), deadline)
+        return answers[query]
 
     def find(reference: Reference) -> Secret:
-        answer = answers[_id_of(reference)]
+        query, pin = _parse_query(reference), pins.get(reference)
+        pinned = None
+        if pin is not None and query.version is None:
+            pinned = ask(_Query(secret_id=query.secret_id, version=pin), reference)
+        answer = pinned or ask(query, reference)
         if answer is None:
             raise _UnfitError(_absent("secret", client.meta.region_name))
         return Secret(value=_pick(answer, reference), version=answer["VersionId"])
@@ -150,27 +234,28 @@ def _read_secrets(wanted: list[Reference], region: str | None) -> Callable[[Refe
 
 
 def _read_secret(
-    client: SecretsManagerClient, secret_id: str, references: list[Reference]
+    client: SecretsManagerClient, query: _Query, failure: str, deadline: float
 ) -> GetSecretValueResponseTypeDef | None:
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     def ask() -> GetSecretValueResponseTypeDef | None:
+        which = {"VersionId": query.version} if query.version else {}
+        which |= {"VersionStage": query.stage} if query.stage else {}
         try:
-            return client.get_secret_value(SecretId=secret_id)
+            return client.get_secret_value(SecretId=query.secret_id, **which)
         except ClientError as error:
             if error.response["Error"]["Code"] in _NO_SUCH_SECRET:
                 return None
             raise
 
-    return aws.call(_GET_SECRET, _failure(references), ask)
+    return aws.call(_GET_SECRET, failure, ask, patience_s=_left(deadline))
 
 
 def _pick(answer: GetSecretValueResponseTypeDef, reference: Reference) -> str:
     text = answer.get("SecretString")
     if text is None:
         text = answer["SecretBinary"].decode(errors="surrogateescape")
-    _, has_key, key = reference.text.partition("#")
-    return _pick_key(text, key) if has_key else text
+    return pick_value(text, reference)
 
 
 def _pick_key(text: str, key: str) -> str:
@@ -192,8 +277,8 @@ def _find_nothing(reference: Reference) -> Secret:
     raise AssertionError(reference)
 
 
-def _id_of(reference: Reference) -> str:
-    return reference.text.partition("#")[0]
+def _left(deadline: float) -> float:
+    return max(deadline - clock.now(), 0.0)
 
 
 def _absent(noun: str, region: str) -> str:

@@ -229,7 +229,7 @@ def remove_everything(box: Box) -> None:
     cgroups.remove(box)
     for path in (box.current, box.generations, box.run):
         _remove_tree(path)
-    for name in ("key", "last-identity.json", "stopped.json"):
+    for name in ("key", "last-identity.json", "stopped.json", "secret-versions.json"):
         disk.remove_if_there(f"{box.state}/{name}")
 
 
