@@ -35,8 +35,8 @@ def render_line(key: str, value: str) -> str | None:
     r"""The line that ``parse_dotenv`` reads this value from; ``None`` if there is none.
 
     Always in double quotes, which hold every text but NUL: python-dotenv (1.0 to 1.2, ``parser.py``) undoes ``\\``,
-    ``\"``, ``\n``, ``\r`` and ``\t`` in them and leaves ``$`` alone as long as nobody interpolates. Before 1.2 it takes a
-    backslash in front of the closing quote for an escape, whatever stands before it; so such a value has no line.
+    ``\"``, ``\n``, ``\r`` and ``\t`` in them and leaves ``$`` alone as long as nobody interpolates. Before 1.2 it takes
+    a backslash in front of the closing quote for an escape, whatever stands before it; so such a value has no line.
     """
     if value.endswith("\\"):
         return None

@@ -40,8 +40,8 @@ def render_generation(
     """Render every program of the plan.
 
     ``environments`` and ``accounts`` are by program name; ``me`` is the uid that bootstrap runs as, ``store`` the
-    directory that the entries will stand in, ``key`` the box's secret for digests, ``versions`` those of secrets, by the
-    file that refers to them. A version is no part of a fingerprint: another one with the same value restarts nothing.
+    directory that the entries will stand in, ``key`` the box's secret for digests, ``versions`` those of secrets, by
+    the file that refers to them. A version is no part of a fingerprint: a new one of the same value restarts nothing.
 
     Raises DefinitionError for variables that no shell can carry.
     """

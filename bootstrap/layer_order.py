@@ -7,14 +7,17 @@ cannot lead out of ``config/``, nor to a hidden directory.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bootstrap.guard import Guard, read_guards
 from bootstrap.problem import FlawedError, Problem, decode_text
 from bootstrap.schema import Keys, list_of, read_fields, scalar
 from bootstrap.spelling import or_list, quoted
 from bootstrap.strict_yaml import Scalar, parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PLACEHOLDERS = ("{mode}", "{process}", "{service}")
 _PLACEHOLDER = re.compile(r"{[^{}/]*}")

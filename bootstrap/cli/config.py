@@ -6,6 +6,7 @@ is no error. What several programs have in common is shown once, the rest progra
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,31 @@ def _output_options(verb: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(verb)
 
 
+# verb → module: one is imported when it is typed
+_MODULES = {
+    "export": "bootstrap.cli.config_export",
+    "import": "bootstrap.cli.config_import",
+    "lint": "bootstrap.cli.config_lint",
+    "verify": "bootstrap.cli.config_verify",
+}
+
+
+class _Verbs(click.Group):
+    """A group some of whose verbs are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_MODULES])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _MODULES:
+            return super().get_command(ctx, cmd_name)
+        attribute = "import_" if cmd_name == "import" else cmd_name  # a keyword can be no name
+        command: click.Command = getattr(importlib.import_module(_MODULES[cmd_name]), attribute)
+        return command
+
+
 @click.group(
+    cls=_Verbs,
     epilog="Example: bootstrap config explain LOG_LEVEL --mode production --service api",
     help="Show what programs find in their environment, and why.",
 )

@@ -3,8 +3,8 @@
     ssm:/todo/production/api/DATABASE_URL=postgresql://me@127.0.0.1/todo
     'secret:todo#session-key'=not-so-secret
 
-It answers in ``development`` and ``review`` only, and lies over the stores there; git ignores it. A file that others can
-read, or that is no plain file of ours, is refused: it holds secrets.
+It answers in ``development`` and ``review`` only, and lies over the stores there; git ignores it. A file that others
+can read, or that is no plain file of ours, is refused: it holds secrets.
 """
 
 from __future__ import annotations
@@ -77,5 +77,6 @@ def _read_ours(path: str) -> bytes | None:
 
 def _refused(cause: str) -> DefinitionError:
     return DefinitionError(
-        f'cannot read "{FILE}": {cause}\n  way out: make it a file of your own that nobody else can read (chmod 600 {FILE})'
+        f'cannot read "{FILE}": {cause}\n'
+        f"  way out: make it a file of your own that nobody else can read (chmod 600 {FILE})"
     )

@@ -36,8 +36,9 @@ class Asking:
 
 
 def read_secrets(box: Box, wanted: Mapping[Reference, Need], asking: Asking) -> Mapping[Reference, Secret]:
-    """Every reference with its secret. Raises Unavailable without access to the stores, DefinitionError for references
-    that lead to nothing.
+    """Every reference with its secret.
+
+    Raises Unavailable without access to the stores, DefinitionError for references that lead to nothing.
     """
     if not wanted:
         return {}

@@ -1,8 +1,8 @@
 """References → secrets, from SSM Parameter Store and Secrets Manager.
 
 ``name``, ``name:3`` and ``name:label`` are what SSM itself takes; a secret is ``id``, ``id#json-key``,
-``id?stage=AWSPREVIOUS#json-key`` or ``id?version=…``, because neither ``?`` nor ``#`` can stand in an id. A reference that
-is pinned is asked for by that version first; only when the store has it no more, as it stands there now.
+``id?stage=AWSPREVIOUS#json-key`` or ``id?version=…``, because neither ``?`` nor ``#`` can stand in an id. A reference
+that is pinned is asked for by that version first; only when the store has it no more, as it stands there now.
 
 A reference that names nothing usable is the fault of the file that it stands in (DefinitionError, all of them at once);
 AWS out of reach or not allowed is Unavailable. No message and no repr ever holds a value.
@@ -82,7 +82,7 @@ def resolve_references(
 
 
 def pick_value(text: str, reference: Reference) -> str:
-    """What a reference means in the text of its secret: all of it, or one key of JSON; raises ValueError to say why not."""
+    """What a reference means in the text of its secret: all of it, or one key of JSON; raises ValueError saying why."""
     _, has_key, key = reference.text.partition("#")
     return _pick_key(text, key) if has_key else text
 

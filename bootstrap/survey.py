@@ -1,0 +1,73 @@
+"""Definitions + layers → every environment that any box of this repository could have.
+
+Modes that run everything are planned once, modes that run one service once for each service that is not backing. Of
+several instances the first stands for all. References stay unresolved, and users of other machines are not looked up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bootstrap.environ import layer_environments, layer_names, needed_references
+from bootstrap.identity import Identity
+from bootstrap.plan import resolve_plan
+from bootstrap.variable import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bootstrap.box import Box
+    from bootstrap.definition import Catalog
+    from bootstrap.plan import Plan, Program
+    from bootstrap.variable import Environment, Layering
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """One program in one mode, and what it would find in its environment."""
+
+    mode: str
+    program: Program
+    environment: Environment
+
+
+def plan_modes(catalog: Catalog) -> list[Plan]:
+    """A plan for every mode, and where a mode runs one service for each; raises what ``resolve_plan`` raises."""
+    return [resolve_plan(identity, catalog) for identity in _identities(catalog)]
+
+
+def all_layer_names(plans: list[Plan], order: tuple[str, ...]) -> dict[str, None]:
+    """Every directory below config/ that one of these plans reads."""
+    return {
+        name: None
+        for plan in plans
+        for program in plan.programs
+        for name in layer_names(program, plan.identity.mode, order)
+    }
+
+
+def survey_environments(plans: list[Plan], layering: Layering, box: Box) -> list[Surveyed]:
+    """Every environment; ``layering`` holds at least what ``all_layer_names`` names. Raises DefinitionError."""
+    return [surveyed for plan in plans for surveyed in _survey(plan, layering, box)]
+
+
+def _identities(catalog: Catalog) -> Iterator[Identity]:
+    for mode in catalog.modes.values():
+        if mode.runs == "everything":
+            yield Identity(mode=mode.name, scale={}, refs={}, tags=())
+            continue
+        for service in catalog.services.values():
+            if not service.backing:
+                yield Identity(mode=mode.name, service=service.name, scale={}, refs={}, tags=())
+
+
+def _survey(plan: Plan, layering: Layering, box: Box) -> Iterator[Surveyed]:
+    unresolved = dict.fromkeys(needed_references(plan, layering), "")
+    accounts = {
+        program.name: Account(name=program.process.user or "root", uid=0, gid=0, home="/") for program in plan.programs
+    }
+    environments = layer_environments(plan, layering, accounts, unresolved, box, incomplete=True)
+    for program in plan.programs:
+        if program.instance == 1:
+            yield Surveyed(mode=plan.identity.mode, program=program, environment=environments[program.name])
