@@ -114,6 +114,21 @@ def read_layers(box: Box, names: Iterable[str]) -> dict[str, Layer]:
     return {name: one.layer for name, one in inspected.items()}
 
 
+def read_envdir(path: str) -> Layer:
+    """A directory anywhere, read as a layer is; raises DefinitionError with all its problems."""
+    try:
+        descriptor = os.open(path, _FOLDER_FLAGS)
+    except OSError as error:
+        raise DefinitionError(_refused_layer(path, str(error.strerror)).message) from None
+    try:
+        inspected = _Reading(descriptor, path).read()
+    finally:
+        os.close(descriptor)
+    if inspected.unfit:
+        raise DefinitionError(*(unfit.message for unfit in inspected.unfit))
+    return inspected.layer
+
+
 def inspect_layers(box: Box, names: Iterable[str]) -> dict[str, Inspected]:
     """Each directory below config/, as far as it can be read; raises DefinitionError for config/ itself."""
     with _opened_config(box) as config:

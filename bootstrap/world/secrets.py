@@ -81,6 +81,31 @@ def resolve_references(
     return secrets
 
 
+def read_parameter_names(path: str, region: str | None = None) -> list[str]:
+    """The names of all parameters below a path, page by page; raises DefinitionError for none, and Unavailable."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - only with AWS
+
+    failure = f"cannot read the parameters below {quoted(path)}"
+
+    def ask() -> list[str] | None:
+        client = aws.session().client("ssm", region_name=region or aws.read_own_region(), config=aws.config())
+        pages = client.get_paginator("get_parameters_by_path").paginate(
+            Path=path, Recursive=True, WithDecryption=False, PaginationConfig={"PageSize": _BATCH}
+        )
+        try:
+            return [parameter["Name"] for page in pages for parameter in page["Parameters"]]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationException":
+                return None
+            raise
+
+    names = aws.call("ssm:GetParametersByPath", failure, ask, patience_s=_PATIENCE_S)
+    if not names:
+        cause = "it is no path of parameters" if names is None else "there are none"
+        raise DefinitionError(f"{failure}: {cause}\n  way out: name a path such as /todo/production/api")
+    return names
+
+
 def pick_value(text: str, reference: Reference) -> str:
     """What a reference means in the text of its secret: all of it, or one key of JSON; raises ValueError saying why."""
     _, has_key, key = reference.text.partition("#")
