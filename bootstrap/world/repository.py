@@ -42,15 +42,16 @@ def read_repository(box: Box) -> tuple[Repository, list[Finding]]:
 
 
 def _unreadable(inspected: Iterable[Inspected]) -> list[Finding]:
+    """A link on the way to several layers is told once."""
+    unfit = dict.fromkeys(unfit for one in inspected for unfit in one.unfit)
     return [
         Finding(
             rule="unreadable",
             severity="error",
-            file=unfit.file,
-            line=unfit.line or 0,
-            text=unfit.cause,
-            way_out=unfit.way_out,
+            file=one.file,
+            line=one.line or 0,
+            text=one.cause,
+            way_out=one.way_out,
         )
-        for one in inspected
-        for unfit in one.unfit
+        for one in unfit
     ]
