@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RULES = {
+    "unplannable": "definitions that no box can run side by side, though a mode says so",
     "unreadable": "a name, file or link that cannot be a variable, or a line of a .env that cannot be read",
     "unread-layer": "a directory that no service reads in any mode",
     "unread-key": "a key set only where no service reads it",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.environ import layer_environments, layer_names, needed_references
+from bootstrap.errors import DefinitionError
 from bootstrap.identity import Identity
 from bootstrap.plan import resolve_plan
 from bootstrap.variable import Account
@@ -32,9 +33,19 @@ class Surveyed:
     environment: Environment
 
 
-def plan_modes(catalog: Catalog) -> list[Plan]:
-    """A plan for every mode, and where a mode runs one service for each; raises what ``resolve_plan`` raises."""
-    return [resolve_plan(identity, catalog) for identity in _identities(catalog)]
+def plan_modes(catalog: Catalog) -> tuple[list[Plan], list[str]]:
+    """A plan for every mode, and where a mode runs one service for each.
+
+    With them what keeps others from being planned, such as two programs on one port: no box can be in that mode.
+    """
+    plans: list[Plan] = []
+    problems: list[str] = []
+    for identity in _identities(catalog):
+        try:
+            plans.append(resolve_plan(identity, catalog))
+        except DefinitionError as error:
+            problems += error.problems
+    return plans, list(dict.fromkeys(problems))
 
 
 def all_layer_names(plans: list[Plan], order: tuple[str, ...]) -> dict[str, None]:

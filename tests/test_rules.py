@@ -62,7 +62,11 @@ def test_every_mistake_in_a_schema_is_told_at_once():
         ("number", ["0", "-1.5", ".5", "1e-3", "2."], ["", ".", "1,5", "nan", "0x10"]),
         ("boolean", ["true", "No", "ON", "0"], ["", "y", "2", "truthy"]),
         ("port", ["1", "65535"], ["0", "65536", "", "80a", "²", "٣"]),
-        ("url", ["https://x", "postgresql://u:p@h/db", "redis:x", "mailto:a@b"], ["", "x", "//x", "http://", "a b://c"]),
+        (
+            "url",
+            ["https://x", "postgresql://u:p@h/db", "redis:x", "mailto:a@b"],
+            ["", "x", "//x", "http://", "a b://c"],
+        ),
         ("json", ["{}", '"x"', "1"], ["", "{", "'x'", "[" * 100_000]),
     ],
 )

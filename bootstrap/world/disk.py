@@ -68,8 +68,11 @@ def read_if_there(path: str) -> bytes | None:
         return None
     except OSError as error:
         raise refused("read", path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
+    try:
+        with open(descriptor, "rb") as file:
+            return file.read()
+    except OSError as error:  # a directory, or a disk that fails
+        raise refused("read", path, error) from error
 
 
 def read_mapping(path: str) -> dict[str, Any]:

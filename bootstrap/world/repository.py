@@ -14,7 +14,7 @@ from bootstrap.world.layers import ORDER, Inspected, inspect_layers, read_layers
 from bootstrap.world.sources import read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bootstrap.box import Box
 
@@ -27,7 +27,7 @@ def read_repository(box: Box) -> tuple[Repository, list[Finding]]:
     catalog = parse_catalog(read_sources(box))
     said, rules = read_layers_file(box), read_rules(box)
     order = ORDER if said is None else said.order
-    plans, folders = plan_modes(catalog), read_folders(box)
+    (plans, clashes), folders = plan_modes(catalog), read_folders(box)
     inspected = inspect_layers(box, [*all_layer_names(plans, order), *folders])
     layering = Layering(order=order, layers={name: one.layer for name, one in inspected.items()}, rules=rules)
     repository = Repository(
@@ -38,7 +38,21 @@ def read_repository(box: Box) -> tuple[Repository, list[Finding]]:
         cut={file for one in inspected.values() for file in one.cut},
         guards={} if said is None else said.guards,
     )
-    return repository, _unreadable(inspected.values())
+    return repository, [*_unplannable(clashes), *_unreadable(inspected.values())]
+
+
+def _unplannable(clashes: Iterable[str]) -> Iterator[Finding]:
+    """A warning: where every box runs one service, nobody ever meets the clash."""
+    for clash in clashes:
+        text, *_, way_out = clash.split("\n")
+        yield Finding(
+            rule="unplannable",
+            severity="warning",
+            file="services",
+            line=0,
+            text=text,
+            way_out=way_out.strip().removeprefix("way out: "),
+        )
 
 
 def _unreadable(inspected: Iterable[Inspected]) -> list[Finding]:

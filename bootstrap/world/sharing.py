@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def find_shares(box: Box, mode: str) -> tuple[str, list[Share]]:
     """The layer of the mode, and what it could hold for all services; raises DefinitionError."""
     catalog, order = parse_catalog(read_sources(box)), read_order(box)
-    plans = plan_modes(catalog)
+    plans, _ = plan_modes(catalog)
     target = own_layer(order, None, mode)
     sources = [own_layer(order, service, mode) for service in catalog.services]
     names = [*all_layer_names(plans, order), target, *sources]

@@ -154,7 +154,11 @@ def test_case_twins_are_told_but_for_proxies(findings, root):
         (b"KEY=x\n", "warning", "KEY begins with its own name and ="),
         (b" x\n", "warning", "KEY begins with a blank"),
         (b"x\ny\n", "warning", "KEY is the first line of its file alone: the others are ignored"),
-        (b"-----BEGIN CERTIFICATE-----\nMII\n", "error", "KEY is the first line of its file alone: the others are ignored"),
+        (
+            b"-----BEGIN CERTIFICATE-----\nMII\n",
+            "error",
+            "KEY is the first line of its file alone: the others are ignored",
+        ),
     ],
 )
 def test_what_was_copied_in_with_a_value_is_told(findings, root, content, severity, text):
@@ -251,7 +255,12 @@ def test_a_review_mode_must_not_refer_to_a_secret_of_production(findings, root):
     root.config("common/TOKEN.secret", "/prod/token")
     found = [one for one in findings() if one[1] == "guard"]
     assert found == [
-        ("error", "guard", "config/common/TOKEN.secret", "review must not reach this: TOKEN refers to secret:/prod/token"),
+        (
+            "error",
+            "guard",
+            "config/common/TOKEN.secret",
+            "review must not reach this: TOKEN refers to secret:/prod/token",
+        ),
         (
             "error",
             "guard",
@@ -269,13 +278,32 @@ def test_a_review_mode_must_not_read_a_layer_of_production(findings, root):
         "guard:\n  review: {against: [production, prodution], hosts: ['*.prod']}\n",
     )
     assert findings() == [
-        ("error", "guard", "config/layers.yaml:3", "review reads config/modes/production, which is a layer of production alone"),
+        (
+            "error",
+            "guard",
+            "config/layers.yaml:3",
+            "review reads config/modes/production, which is a layer of production alone",
+        ),
         (
             "error",
             "guard",
             "config/layers.yaml:3",
             'there is no mode "prodution"; did you mean "production"? (modes: development, production, review, staging)',
         ),
+    ]
+
+
+def test_services_that_never_meet_are_judged_though_they_share_a_port(findings, root):
+    root.service("third", "processes: {web: {command: x, port: 8001}}\n")
+    root.config("services/third/production/LEVEL", b"x\r\n")
+    assert findings() == [
+        (
+            "warning",
+            "unplannable",
+            "services",
+            'cannot plan program "third-web": port 8001 is also the port of program "api-web"',
+        ),
+        ("error", "stray", "config/services/third/production/LEVEL:1", "LEVEL ends in a carriage return"),
     ]
 
 

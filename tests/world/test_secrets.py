@@ -6,10 +6,10 @@ from contextlib import ExitStack
 import boto3
 import pytest
 
-from bootstrap.environ import Reference
+from bootstrap.environ import Need, Reference
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.world.aws import DeniedError
-from bootstrap.world.secrets import Secret, resolve_references
+from bootstrap.world.secrets import Secret, read_parameter_names, resolve_references
 from support.aws_server import VARIABLES, ScriptedAws, forget_everything, moto_server
 from support.metadata_server import MetadataServer
 
@@ -223,3 +223,89 @@ def test_no_references_ask_nobody(scripted):
     server = scripted((500, ""))
     assert resolve_references([]) == {}
     assert server.bodies == []
+
+
+def test_a_pinned_parameter_is_asked_for_by_its_version(moto):
+    for value in ("one", "two", "three"):
+        put_parameter("/api/key", value)
+    pins = {ssm("/api/key"): "2"}
+    assert resolve_references([ssm("/api/key")], pins=pins)[ssm("/api/key")] == Secret(value="two", version="2")
+
+
+def test_a_pinned_label_stays_where_it_was(scripted):
+    def answer(selector, version):
+        parameter = {"Name": "/api/key", "Value": f"value {version}", "Version": version, "Selector": selector}
+        return 200, json.dumps({"Parameters": [parameter], "InvalidParameters": []})
+
+    server = scripted(answer(":live", 2), answer(":1", 1))
+    live = ssm("/api/key:live")
+    assert resolve_references([live])[live] == Secret(value="value 2", version="2")
+    assert resolve_references([live], pins={live: "1"})[live] == Secret(value="value 1", version="1")
+    assert [json.loads(body)["Names"] for body in server.bodies] == [["/api/key:live"], ["/api/key:1"]]
+
+
+def test_a_pin_that_the_store_has_no_more_gives_way_to_what_is_there(moto):
+    put_parameter("/api/key", "one")
+    version = put_secret("db", SecretString="x")["VersionId"]
+    wanted = [ssm("/api/key"), secret("db")]
+    found = resolve_references(wanted, pins={wanted[0]: "77", wanted[1]: "0" * 32})
+    assert [found[one] for one in wanted] == [Secret(value="one", version="1"), Secret(value="x", version=version)]
+
+
+def test_a_secret_may_be_named_by_stage_and_by_version(moto):
+    old = put_secret("db", SecretString='{"user": "old"}')["VersionId"]
+    client = boto3.client("secretsmanager", REGION)
+    client.put_secret_value(SecretId="db", SecretString='{"user": "new"}')
+    texts = ["db#user", "db?stage=AWSPREVIOUS#user", f"db?version={old}#user", f"db?version={old}"]
+    found = resolve_references(secret(text) for text in texts)
+    assert [found[secret(text)].value for text in texts] == ["new", "old", "old", '{"user": "old"}']
+    assert resolve_references([secret("db#user")], pins={secret("db#user"): old})[secret("db#user")].value == "old"
+
+
+@pytest.mark.parametrize("text", ["db?", "db?stag=x", "?stage=x", "db?stage=", "db?stage=a&version=b"])
+def test_what_names_no_secret_is_told_with_the_right_form(moto, text):
+    assert problems(secret(text)) == (
+        (
+            f'cannot resolve reference "secret:{text}": it is no secret\'s id\n'
+            "  way out: write id, id#json-key or id?stage=AWSPREVIOUS#json-key"
+        ),
+    )
+
+
+def test_ten_names_are_asked_for_in_a_call_and_pins_do_not_add_calls(scripted):
+    names = [f"/many/{number:02}" for number in range(25)]
+
+    def answer(batch):
+        parameters = [{"Name": name, "Value": name, "Version": 4, "Selector": ":4"} for name in batch]
+        return 200, json.dumps({"Parameters": parameters, "InvalidParameters": []})
+
+    server = scripted(answer(names[:10]), answer(names[10:20]), answer(names[20:]))
+    found = resolve_references([ssm(name) for name in names], pins={ssm(name): "4" for name in names})
+    assert [found[ssm(name)].value for name in names] == names
+    assert [len(json.loads(body)["Names"]) for body in server.bodies] == [10, 10, 5]
+
+
+def test_a_reference_that_leads_to_nothing_is_told_with_its_place_and_who_needs_it(moto):
+    needs = {ssm("/no"): Need(("config/common/A.ssm", "config/modes/review/B.ssm"), ("api-web", "api-worker"))}
+    with pytest.raises(DefinitionError) as error:
+        resolve_references(needs, needs=needs)
+    assert str(error.value) == (
+        'cannot resolve reference "ssm:/no": no such parameter in eu-west-1\n'
+        "  where: config/common/A.ssm:1, config/modes/review/B.ssm:1\n"
+        "  needed by: api-web, api-worker\n"
+        "  way out: create it there, or correct the reference"
+    )
+
+
+def test_all_parameters_below_a_path_are_listed_over_all_pages_and_never_read(moto):
+    for number in range(23):
+        put_parameter(f"/todo/api/KEY_{number:02}", "x")
+    put_parameter("/other/KEY", "x")
+    assert read_parameter_names("/todo") == [f"/todo/api/KEY_{number:02}" for number in range(23)]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "no path"])
+def test_a_path_without_parameters_is_refused(moto, path):
+    with pytest.raises(DefinitionError) as error:
+        read_parameter_names(path)
+    assert str(error.value).endswith("\n  way out: name a path such as /todo/production/api")
