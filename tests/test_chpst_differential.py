@@ -1,10 +1,12 @@
 """Our layers against the real ``chpst -e``, file by file and nested.
 
-What we refuse on purpose is kept out of the generated directories and stands in tests of its own at the end.
+What we refuse on purpose is on a list (docs/import.md, "Differences from chpst -e") and in tests of its own at the end;
+the long run strews it among generated directories and lets nothing else differ.
 """
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,20 @@ PIECES = [
     *[b"\n", b"\0", b" ", b"\t", b"\r"] * 30,
     *[b" \t ", b"\n\n", b"\0\0", b" \n", b"\0 ", b" \0", b"=", b"'", b'"', b"$HOME", b"\\n", b"#", "ü€".encode()] * 5,
 ]
+# What may be refused: how the refusal begins its cause → the words for it in docs/import.md.
+DIFFERENCES = {
+    "its name is no name for a variable": "names that no shell can use",
+    "it looks like an editor's backup": "backups of editors",
+    r"\w+ is set by bootstrap alone": "names that bootstrap sets",
+    "it is a link to ": "links",
+    "it is no regular file": "FIFOs, sockets and devices",
+    "it is larger than 128 KiB": "files larger than 128 KiB",
+    "it refers to nothing": "references",
+    r"\w+ stands beside it": "a value and a reference with one name",
+}
+IS_LONG = os.environ.get("BOOTSTRAP_TEST_LONG") == "1"
+LONG_BATCHES, LONG_NESTINGS, VALUES_PER_DIRECTORY = (10, 2500, 10) if IS_LONG else (1, 50, 10)
+KEYS = [f"{first}{second}" for first in "ABCDEF" for second in "012345"] + ["A", "B", "PATH", "HOME"]
 NESTED_KEYS = ["PATH", "HOME", "USER", "A", "B", "C", "D", "E", "F"]
 
 
@@ -157,3 +173,66 @@ def test_we_refuse_links_that_chpst_follows(chpst, box):
     assert run_chpst(chpst, [directory], {}) == {b"A": b"x"}
     with pytest.raises(DefinitionError):
         read_layer(box, "common")
+
+
+def strew(directory, dice):
+    """Something that chpst takes in its way and we refuse; the answer is how to take it away again."""
+    kind = dice.randrange(8)
+    path = directory / ["we ird", "A1~", "PORT", "LINK", "FIFO", "LARGE", "EMPTY.ssm", "A.secret"][kind]
+    match path.name:
+        case "LINK":
+            path.symlink_to("/etc/hostname")
+        case "FIFO":
+            os.mkfifo(path)
+        case "LARGE":
+            path.write_bytes(b"x\n" + b"y" * 140_000)
+        case "EMPTY.ssm":
+            path.write_bytes(b"")
+        case "A.secret":
+            (directory / "A").write_bytes(b"x\n")
+            path.write_bytes(b"id\n")
+        case _:
+            path.write_bytes(b"x\n")
+    return path
+
+
+@pytest.mark.parametrize("batch", range(LONG_BATCHES))
+def test_generated_nestings_differ_only_as_documented(batch, chpst, box, dice):
+    values = directories = 0
+    for number in range(LONG_NESTINGS):
+        names = tuple(f"{number}-{depth}" for depth in range(4))
+        odd = []
+        for layer in names:
+            directory = Path(box.config, layer)
+            directory.mkdir()
+            directories += 1
+            for key in dice.sample(KEYS, VALUES_PER_DIRECTORY):
+                (directory / key).write_bytes(b"" if dice.random() < 0.15 else content(dice))
+                values += 1
+            if dice.random() < 0.03:
+                odd.append(strew(directory, dice))
+        if odd:
+            assert_refused(box, names)
+        for path in odd:
+            path.unlink()
+        base = {"PATH": STANDARD_PATH, "HOME": "/home/ann", "USER": "ann"}
+        found = run_chpst(chpst, [Path(box.config, layer) for layer in names], base)
+        assert as_bytes(environment(box, names, {})) == found, names
+        for layer in names:
+            shutil.rmtree(Path(box.config, layer))
+    assert directories == 4 * LONG_NESTINGS
+    assert values == directories * VALUES_PER_DIRECTORY
+
+
+def assert_refused(box, names):
+    """Whatever is refused is refused for a reason on the list."""
+    with pytest.raises(DefinitionError) as caught:
+        read_layers(box, names)
+    for problem in caught.value.problems:
+        cause = problem.partition(": ")[2]
+        assert any(re.match(known, cause) for known in DIFFERENCES), problem
+
+
+def test_every_difference_is_documented():
+    text = " ".join((Path(__file__).parents[1] / "docs/import.md").read_text().split())
+    assert [words for words in DIFFERENCES.values() if words not in text] == []
