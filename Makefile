@@ -38,6 +38,7 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/dev
+	$(BIN)/python benchmarks/configuration.py
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 # A stamp per lock file; the venv is made by whichever comes first. Versions and hashes are the locks' own.

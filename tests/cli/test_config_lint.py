@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -318,6 +319,12 @@ def test_what_the_rest_is_judged_by_has_to_be_right_itself(root, file, content, 
     root.config(file, content)
     done = root.run("config", "lint", tags=(), code=2)
     assert done.stderr == f"error: {message}\n"
+
+
+def test_the_reference_stack_has_no_errors():
+    root = Path(__file__).parents[2]
+    done = CliRunner().invoke(cli, ["--root", str(root), "config", "lint", "--json"], standalone_mode=False)
+    assert (done.return_value, json.loads(done.stdout)["errors"]) == (0, 0), done.stdout
 
 
 def test_the_installed_command_exits_with_1_for_errors(root):

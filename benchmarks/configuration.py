@@ -1,0 +1,145 @@
+"""A generated repository → how long it takes to check it, and to resolve what a box needs of it.
+
+Each figure is the median of some runs and stands beside what was promised. Linting is the whole command, interpreter
+and all; resolving is the part of ``up`` from directories to environments, in one process, without rendering.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.box import Box
+from bootstrap.catalog import parse_catalog
+from bootstrap.environ import layer_environments
+from bootstrap.identity import Identity
+from bootstrap.plan import resolve_plan
+from bootstrap.variable import Account
+from bootstrap.world.layers import read_layering
+from bootstrap.world.sources import read_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_COMMAND = Path(sys.executable).with_name("bootstrap")
+_MODES = ("development", "review", "staging", "production")
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One promise, and what was measured."""
+
+    title: str
+    samples_ms: list[float]
+    limit_ms: float
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.samples_ms)
+
+    @property
+    def holds(self) -> bool:
+        return self.median_ms < self.limit_ms
+
+
+def main() -> int:
+    """Measure, print, and leave nothing behind."""
+    parser = argparse.ArgumentParser(description="Measure what a large configuration repository costs.")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each (default: 5)")
+    parser.add_argument("--check", action="store_true", help="exit with 1 unless every target holds")
+    arguments, _ = parser.parse_known_args()
+    parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    directory = Path(tempfile.mkdtemp(prefix="bootstrap-bench-", dir=parent))
+    try:
+        figures = [
+            _measure_lint(directory / "lint", arguments.runs),
+            _measure_resolve(directory / "up", arguments.runs),
+        ]
+    finally:
+        shutil.rmtree(directory)
+    print("configuration (median, least–most, at most)")
+    for figure in figures:
+        spread = f"{min(figure.samples_ms):.0f}–{max(figure.samples_ms):.0f}"
+        verdict = "holds" if figure.holds else "DOES NOT HOLD"
+        print(f"  {figure.title:<62}  {figure.median_ms:5.0f} ms  {spread:>9}  {figure.limit_ms:5.0f} ms  {verdict}")
+    return int(arguments.check and not all(figure.holds for figure in figures))
+
+
+def _measure_lint(root: Path, runs: int) -> Figure:
+    """50 services in four modes, 40 keys in each layer."""
+    for number in range(50):
+        name = f"s{number:02}"
+        _write(
+            root / f"services/{name}/service.yaml",
+            f"requires: [KEY_00]\nenv: {{LOG_LEVEL: info}}\nprocesses: {{web: {{command: x}}}}\n",
+        )
+        for mode in _MODES:
+            for key in range(40):
+                file = root / f"config/services/{name}/{mode}/KEY_{key:02}"
+                _write(file, f"value {key} of {name}, https://host{key}.{mode}.example.com/path\n")
+    _write(root / "config/common/LOG_LEVEL", "warning\n")
+    _write(
+        root / "config/layers.yaml",
+        'layers: [common, "modes/{mode}", "services/{service}/common", "services/{service}/{mode}"]\n'
+        "guard: {review: {against: [production]}}\n",
+    )
+    _write(root / "config/schema.yaml", "KEY_01: {required: true}\nLOG_LEVEL: {allowed: [info, warning]}\n")
+
+    def lint() -> None:
+        subprocess.run([_COMMAND, "--root", root, "config", "lint"], check=True, stdout=subprocess.DEVNULL)
+
+    return Figure(title="config lint: 50 services × 4 modes × 40 keys", samples_ms=_time(lint, runs), limit_ms=3000)
+
+
+def _measure_resolve(root: Path, runs: int) -> Figure:
+    """Six layers of 2 000 files each, half of them over one below; 100 programs of one service."""
+    layers = ("common", "modes/review", "regions/eu", "teams/a", "services/api/common", "services/api/review")
+    _write(root / "services/api/service.yaml", "processes: {web: {command: x, instances: 100}}\n")
+    for index, layer in enumerate(layers):
+        for key in range(2000):
+            _write(root / f"config/{layer}/KEY_{index // 2}_{key:04}", f"value {key} of {layer}\n")
+    order = "".join(f"- {layer}\n" for layer in layers)
+    _write(root / "config/layers.yaml", f"layers:\n{order}")
+    box = Box(root=str(root), state=str(root / "state"))
+    catalog = parse_catalog(read_sources(box))
+    plan = resolve_plan(Identity(mode="review", scale={}, refs={}, tags=()), catalog)
+    accounts = {one.name: Account(name="root", uid=0, gid=0, home="/root") for one in plan.programs}
+    gc.set_threshold(100_000)  # as in the command
+
+    def resolve() -> None:
+        found = layer_environments(plan, read_layering(box, plan), accounts, {}, box)
+        assert len(found) == 100
+
+    samples = _time(resolve, runs)
+    return Figure(title="up: 6 layers × 2000 variables for 100 programs", samples_ms=samples, limit_ms=300)
+
+
+def _time(action: Callable[[], None], runs: int) -> list[float]:
+    """Milliseconds of each run, after one that fills the caches."""
+    action()
+    samples = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        action()
+        samples.append((time.perf_counter() - begun) * 1000)
+    return samples
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
