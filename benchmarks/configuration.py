@@ -82,7 +82,7 @@ def _measure_lint(root: Path, runs: int) -> Figure:
         name = f"s{number:02}"
         _write(
             root / f"services/{name}/service.yaml",
-            f"requires: [KEY_00]\nenv: {{LOG_LEVEL: info}}\nprocesses: {{web: {{command: x}}}}\n",
+            "requires: [KEY_00]\nenv: {LOG_LEVEL: info}\nprocesses: {web: {command: x}}\n",
         )
         for mode in _MODES:
             for key in range(40):
