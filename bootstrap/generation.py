@@ -120,13 +120,13 @@ def _render_program(
 
 def _with_versions(entry: StoreEntry, environment: Environment, versions: Mapping[str, str]) -> StoreEntry:
     """Let the facts say which version of each secret this is, for the reasons of a later restart."""
+    if not versions:
+        return entry  # most boxes: there is no need to look at every key
     found = {
         name: versions[variable.file] for name, variable in environment.variables.items() if variable.file in versions
     }
-    if not found:
-        return entry
     facts, mode = entry.files["program.json"]
-    told = json.dumps(json.loads(facts) | {"versions": found}).encode()
+    told = json.dumps(json.loads(facts) | ({"versions": found} if found else {})).encode()
     return replace(entry, files={**entry.files, "program.json": (told, mode)})
 
 

@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from bootstrap.cli.main import cli
+from bootstrap.finding import RULES
 
 API = "requires: [DATABASE_URL]\nenv: {LOG_LEVEL: info}\nprocesses: {web: {command: serve, port: 8001}}\n"
 WEB = "processes: {web: {command: serve, port: 8002}}\n"
@@ -319,6 +320,11 @@ def test_what_the_rest_is_judged_by_has_to_be_right_itself(root, file, content, 
     root.config(file, content)
     done = root.run("config", "lint", tags=(), code=2)
     assert done.stderr == f"error: {message}\n"
+
+
+def test_every_rule_is_documented():
+    text = (Path(__file__).parents[2] / "docs/lint.md").read_text()
+    assert [rule for rule in RULES if f"| `{rule}` |" not in text] == []
 
 
 def test_the_reference_stack_has_no_errors():
