@@ -87,9 +87,9 @@ def read_oom_kills(group: str, program: str) -> int:
 def remove(box: Box) -> None:
     """Remove the programs' groups; those that still hold something stay."""
     group = _read_record(box)
-    for program in _read_programs(group):
+    for leaf in (*_read_programs(group), _OURS):
         with contextlib.suppress(OSError):
-            os.rmdir(f"{group}/{program}")
+            os.rmdir(f"{group}/{leaf}")
 
 
 def _read_own() -> str | None:
