@@ -28,10 +28,11 @@ _FORMS = (
     ("a Shopify token", r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
     ("a Mailgun key", r"\bkey-[0-9a-f]{32}\b"),
     ("an API key", r"\bsk-[A-Za-z0-9_-]{32,}"),
-    ("a signed token (JWT)", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    ("a signed token (JWT)", r"\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10}"),
 )
 _ANY_FORM = re.compile("|".join(f"(?P<f{index}>{pattern})" for index, (_, pattern) in enumerate(_FORMS)))
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s:@]*:([^/?#\s@]+)@(\[[0-9A-Fa-f:]+\]|[^/?#\s:,]*)")
+# Lengths are bounded wherever a search could otherwise take the square of a hostile value's length.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^/?#\s:@]*:([^/?#\s@]+)@(\[[0-9A-Fa-f:]+\]|[^/?#\s:,]*)")
 _OWN_HOST = re.compile(r"localhost|127\.[0-9.]+|\[::1\]|0\.0\.0\.0|host\.docker\.internal|")
 _PLACEHOLDER = re.compile(
     r"(?:change|replace|insert|your|my|some|enter|example|sample|dummy|fake|fixme|todo|not[-_]?a|test|none|null|redacted)"
@@ -47,9 +48,11 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _OPEN_NAME = re.compile(
-    r"PUBLIC|PUBLISHABLE|SITE_?KEY|(?:CACHE|SORT|PARTITION|PRIMARY|FOREIGN|ROUTING|GROUP)_KEY", re.IGNORECASE
+    r"PUBLIC|PUBLISHABLE|SITE_?KEY|(?:CACHE|SORT|PARTITION|PRIMARY|FOREIGN|ROUTING|GROUP)_KEY"
+    r"|CERT|FINGERPRINT|CHECKSUM|DIGEST|INTEGRITY",
+    re.IGNORECASE,
 )
-_PATH_OR_URL = re.compile(r"~?\.{0,2}/|[A-Za-z][A-Za-z0-9+.-]*://|arn:|[A-Za-z]:\\")
+_PATH_OR_URL = re.compile(r"~?\.{0,2}/|sha\d+[-:]|[A-Za-z][A-Za-z0-9+.-]*://|arn:|[A-Za-z]:\\")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _DRAWN = re.compile(r"[A-Za-z0-9+/=_~.!@#%^&*-]{16,}")

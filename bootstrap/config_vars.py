@@ -18,6 +18,8 @@ def parse_config_vars(content: bytes) -> dict[str, str]:
         pairs = json.loads(decode_text(content), object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
         raise FlawedError(Problem(line=error.lineno, text=f"is no JSON: {error.msg} (column {error.colno})")) from None
+    except ValueError:  # an integer of thousands of digits
+        raise FlawedError(Problem(line=1, text="holds a number that is too long to be one")) from None
     except RecursionError:
         raise FlawedError(Problem(line=1, text="is nested too deeply")) from None
     if not isinstance(pairs, _Pairs):

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from bootstrap.strict_yaml import Node, Scalar
     from bootstrap.variable import Layer, Setting
 
-_IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/@\s]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)")
+_LONGEST_HOST = 260  # characters, with a port; the bounds keep a search in a hostile value from taking its square
+_IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://(?:[^/@\s]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)")
 _ALONE = re.compile(r"((?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\.)+(?:[A-Za-z]{2,}|\d{1,3}))(?::\d{1,5})?")
 _OWN = re.compile(r"localhost|127\.[0-9.]+|\[::1?\]|0\.0\.0\.0")
 _VERSION = re.compile(r"v?\d+(\.\d+){1,2}")
@@ -76,7 +77,7 @@ def hosts_in(value: str) -> Iterator[str]:
     """The hosts that a value names: in URLs, and alone or in a list."""
     yield from (match[1].lower() for match in _IN_URL.finditer(value))
     for word in value.split(","):
-        alone = _ALONE.fullmatch(word.strip())
+        alone = _ALONE.fullmatch(word.strip()) if len(word) <= _LONGEST_HOST else None
         if alone and not _VERSION.fullmatch(alone[1]):
             yield alone[1].lower()
 

@@ -2,10 +2,12 @@
 
 import random
 import string
+import time
 
 import pytest
 
 from bootstrap.clear_text import find_secret, is_drawn
+from bootstrap.guard import hosts_in
 
 HEX, BASE36 = "0123456789abcdef", string.ascii_lowercase + string.digits
 BASE62, BASE64 = string.ascii_letters + string.digits, string.ascii_letters + string.digits + "+/"
@@ -92,6 +94,21 @@ ORDINARY = [
     ("CLASS_NAME", "com.example.orders.v2.OrderServiceFactoryBeanConfigurationImpl"),
     ("CIDRS", "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"),
     ("GREETING", "Grüße, 你好, 🙂"),
+    ("SCRIPT_HASH", "sha384-oqVuAfXRKap7fdgcCY5uykM6R9GqQ8KuxyZ4F9CtSk3mN7vBx2pLwEjHd1TzYbRa"),
+    ("ROOT_CERT", "MIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQGEwJJRTESMBAGA1UEChMJQmFsdGltb3Jl"),
+    (
+        "BROKERS",
+        "b-1.todo.a1b2c3.c2.kafka.eu-west-1.amazonaws.com:9094,b-2.todo.a1b2c3.c2.kafka.eu-west-1.amazonaws.com:9094",
+    ),
+    ("CDN", "d111111abcdef8.cloudfront.net"),
+    ("GOOGLE_CLIENT_ID", "123456789012-a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6.apps.googleusercontent.com"),
+    ("TWILIO_ACCOUNT_SID", "AC" + "0123456789abcdef" * 2),
+    ("S3_KEY", "assets/2024/01/img_001-large.png"),
+    ("CRON", "*/5 8-18 * * 1-5"),
+    ("DATE_FORMAT", "%Y-%m-%dT%H:%M:%S%z"),
+    ("COLOUR", "#a1b2c3"),
+    ("SUBNETS", "subnet-0a1b2c3d4e5f67890,subnet-0f9e8d7c6b5a43210"),
+    ("REGEX", "^(?P<year>[0-9]{4})-(?P<month>[0-9]{2})$"),
 ]
 
 
@@ -120,3 +137,29 @@ def test_identifiers_made_of_words_do_not_look_drawn():
     names = [dice.choice("-_./").join(dice.choices(words, k=dice.randrange(3, 7))) for _ in range(1000)]
     found = [name for name in names if is_drawn(name)]
     assert len(found) <= 30, found[:10]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "a-",
+        "eyJ-",
+        "eyJaaaaaaaaaaaa.eyJ",
+        "a://",
+        "a://b:",
+        "a://b:c",
+        "a.",
+        "-----BEGIN A ",
+        "sk-",
+        "$",
+        "A1",
+        "a,",
+    ],
+)
+def test_no_value_takes_long(piece):
+    value = (piece * 131_072)[:131_072]
+    begun = time.process_time()
+    find_secret("API_TOKEN", value)
+    list(hosts_in(value))
+    assert time.process_time() - begun < 3

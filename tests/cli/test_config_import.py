@@ -162,6 +162,7 @@ def test_what_cannot_be_imported_can_be_left_out(shown, refusal, variables):
         ('{"A": "1", "A": "2"}', ':1: key "A" stands twice'),
         ('{"A": "\\udcff"}', ':1: the value of "A" holds half a character (a lone surrogate)'),
         ("[" * 100_000, ":1: is nested too deeply"),
+        ('{"A": ' + "1" * 5000 + "}", ":1: holds a number that is too long to be one"),
     ],
 )
 def test_what_is_no_output_of_heroku_is_refused_without_telling_it_back(refusal, variables, text, message):

@@ -309,3 +309,14 @@ def test_a_path_without_parameters_is_refused(moto, path):
     with pytest.raises(DefinitionError) as error:
         read_parameter_names(path)
     assert str(error.value).endswith("\n  way out: name a path such as /todo/production/api")
+
+
+def test_all_references_together_have_one_deadline(scripted, monkeypatch):
+    monkeypatch.setattr("bootstrap.world.secrets._PATIENCE_S", 0.3)
+    server = scripted((400, json.dumps({"__type": "ThrottlingException", "message": "slow down"})))
+    with pytest.raises(Unavailable) as error:
+        resolve_references([ssm(f"/{number}") for number in range(30)])
+    assert "ThrottlingException" in str(error.value)
+    names = {name for body in server.bodies for name in json.loads(body)["Names"]}
+    assert len(server.bodies) > 1
+    assert len(names) == 10
