@@ -70,13 +70,16 @@ def _repeated(surveyed: Sequence[Surveyed]) -> Iterator[Finding]:
 
 
 def _unread_keys(catalog: Catalog, layering: Layering, readers: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+    """Keys of layers whose readers all say what they read, and do not say this; who says nothing may read anything."""
     declared = {name: _declared(service, layering) for name, service in catalog.services.items()}
     known = set().union(*declared.values())
     for layer in layering.layers.values():
         services = readers.get(layer.name, ())
+        if not services or not all(declared[service] for service in services):
+            continue
         read = set().union(*(declared[service] for service in services))
         for key, setting in layer.settings.items():
-            if not services or key in read or key not in known:
+            if key in read or key not in known:
                 continue
             wanting = sorted(name for name, keys in declared.items() if key in keys)
             yield Finding(

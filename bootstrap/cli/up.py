@@ -70,11 +70,17 @@ def up(
 
 
 @click.command(epilog="Example: bootstrap plan --json", short_help="Say what up would do, and why, without doing it.")
+@click.option("--refresh-secrets", is_flag=True, help="Look for new versions of referenced secrets.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @tag_options
-def plan(settings: Settings, *, as_json: bool) -> int:
+def plan(settings: Settings, *, refresh_secrets: bool, as_json: bool) -> int:
     """The same as up --plan."""
-    request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity)
+    request = Request(
+        tags=settings.tags,
+        tags_file=settings.tags_file,
+        last_identity=settings.last_identity,
+        refresh_secrets=refresh_secrets,
+    )
     return _plan(settings, request, as_json=as_json)
 
 

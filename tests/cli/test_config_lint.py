@@ -106,6 +106,8 @@ def test_a_directory_that_nobody_reads_is_an_error(findings, root):
 def test_a_key_that_is_read_elsewhere_alone_is_told(findings, root):
     root.config("services/web/production/DATABASE_URL", "x")
     root.config("services/web/production/OTHER", "nobody declares it, so anybody may read it")
+    assert findings(code=0) == []  # web declares nothing, so it may read anything
+    root.service("web", f"env: {{COLOUR: red}}\n{WEB}")
     assert findings(code=0) == [
         (
             "warning",

@@ -37,7 +37,7 @@ def test_a_refresh_restarts_what_has_a_new_value_and_says_why(root, put):
     assert root.environ_of(before["api-web"])[b"TOKEN"] == b"one"
     put("/token", "two")
     assert not root.run("up", "--json").json["changed"]
-    version = root.run("up", "--plan", "--refresh-secrets", "--json").json["actions"][0]["reasons"][0]
+    version = root.run("plan", "--refresh-secrets", "--json").json["actions"][0]["reasons"][0]
     assert version.startswith("TOKEN has changed (config/services/api/common/TOKEN.ssm, version ")
     assert root.environ_of(root.pids()["api-web"])[b"TOKEN"] == b"one"
     done = root.run("up", "--refresh-secrets", "--json")
@@ -87,6 +87,15 @@ def test_a_reference_to_nothing_is_told_before_anything_is_touched(root):
         "  way out: create it there, or correct the reference\n"
     )
     assert root.pids() == before
+
+
+def test_a_box_comes_back_from_a_reboot_with_the_secrets_that_it_had(root, put):
+    root.run("up")
+    put("/token", "two")
+    root.clean_up()  # everything has ended,
+    (root.state / "run/boot-id").write_text("that of another boot")  # and the run directory is void
+    root.run("up")
+    assert root.environ_of(root.pids()["api-web"])[b"TOKEN"] == b"one"
 
 
 def test_down_forgets_versions_so_that_the_next_up_is_as_on_a_new_box(root, put):
