@@ -52,8 +52,7 @@ def read_secrets(box: Box, wanted: Mapping[Reference, Need], asking: Asking) -> 
 def _read_remote(box: Box, wanted: Mapping[Reference, Need], asking: Asking) -> Mapping[Reference, Secret]:
     from bootstrap.world.secrets import Secret  # noqa: PLC0415 - only with references
 
-    known = disk.read_mapping(f"{box.run}/secrets.json")
-    seen = disk.read_mapping(f"{box.state}/{PINS}")
+    known, seen = _read_known(box), _read_seen(box)
     missing = {reference: need for reference, need in wanted.items() if asking.refresh or _name(reference) not in known}
     if missing:
         pins = {} if asking.refresh else {one: seen[_name(one)] for one in missing if _name(one) in seen}
@@ -64,6 +63,22 @@ def _read_remote(box: Box, wanted: Mapping[Reference, Need], asking: Asking) -> 
             _keep(box, known, seen)
     pairs = {reference: known[_name(reference)] for reference in wanted}
     return {reference: Secret(value=value, version=version) for reference, (value, version) in pairs.items()}
+
+
+def _read_known(box: Box) -> dict[str, list[str]]:
+    """Name → value and version, of this boot; what is damaged is asked for again."""
+    found = disk.read_mapping(f"{box.run}/secrets.json")
+    return {name: pair for name, pair in found.items() if _is_pair(pair)}
+
+
+def _is_pair(found: object) -> bool:
+    return isinstance(found, list) and len(found) == 2 and all(isinstance(one, str) for one in found)
+
+
+def _read_seen(box: Box) -> dict[str, str]:
+    """Name → version, of earlier boots too."""
+    found = disk.read_mapping(f"{box.state}/{PINS}")
+    return {name: version for name, version in found.items() if isinstance(version, str)}
 
 
 def _resolve(missing: Mapping[Reference, Need], pins: Mapping[Reference, str], mode: str) -> Mapping[Reference, Secret]:
@@ -96,8 +111,8 @@ def _tell_news(found: Mapping[Reference, Secret], seen: Mapping[str, str], askin
 
 def _keep(box: Box, known: Mapping[str, list[str]], seen: Mapping[str, str]) -> None:
     versions = {name: version for name, (_, version) in known.items()}
-    if dict(seen) | versions != seen:
-        disk.write_durably(f"{box.state}/{PINS}", json.dumps(dict(seen) | versions).encode())
+    if {**seen, **versions} != seen:
+        disk.write_durably(f"{box.state}/{PINS}", json.dumps({**seen, **versions}).encode())
     disk.write_for_this_boot(f"{box.run}/secrets.json", json.dumps(known).encode())
 
 

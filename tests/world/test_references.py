@@ -116,10 +116,15 @@ def test_a_dry_run_keeps_nothing(aws, box):
     assert not Path(box.state, "secret-versions.json").exists()
 
 
-def test_a_damaged_record_of_versions_is_made_again(aws, box):
+@pytest.mark.parametrize(
+    "damaged", ["[", "[]", '{"ssm:/api/key": 3}', '{"ssm:/api/key": ["x"]}', '{"ssm:/api/key": [1, 2]}']
+)
+def test_a_damaged_record_is_made_again(aws, box, damaged):
     aws("one")
-    Path(box.state, "secret-versions.json").write_text("[")
+    Path(box.state, "secret-versions.json").write_text(damaged)
+    Path(box.run, "secrets.json").write_text(damaged)
     assert read(box) == {KEY: ("one", "1")}
+    assert json.loads(Path(box.run, "secrets.json").read_text()) == {"ssm:/api/key": ["one", "1"]}
 
 
 @pytest.mark.parametrize("mode", ["development", "review"])
