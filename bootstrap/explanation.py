@@ -7,15 +7,17 @@ here, so ``reveal`` cannot show it either, and it always counts as masked.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bootstrap.variable import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from bootstrap.commits import Commit
     from bootstrap.variable import Environment, Setting
 
+Origin: TypeAlias = "Commit | Literal['uncommitted']"
 MASK = "••••••"
 
 
@@ -27,6 +29,7 @@ class Said:
     file: str
     value: str | None
     wins: bool
+    origin: Origin | None = None  # where git knows it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

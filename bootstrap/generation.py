@@ -17,13 +17,15 @@ from bootstrap.definition import render_check, render_probe
 from bootstrap.errors import DefinitionError
 from bootstrap.launcher import Credentials, Launch, quote, render_env, render_run, shell_names
 from bootstrap.rendering import Generation, Rendering, StoreEntry, Unit, render_summary
+from bootstrap.variable import Account
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bootstrap.plan import Plan, Program
-    from bootstrap.variable import Account, Environment
+    from bootstrap.variable import Environment
 
+_NOBODY = Account(name="", uid=-1, gid=-1, home="/")
 RENDERER = 2  # counted up when the launcher's text changes in a way that running programs must follow
 
 
@@ -85,8 +87,10 @@ def _render_program(
     process = program.process
     values = {name: variable.value for name, variable in environment.variables.items()}
     env = render_env(launch, values).encode(errors="surrogateescape")
-    facts = json.dumps(_facts(program, launch, environment, key)).encode()
-    fingerprint = _digest(key, b"%d\0%s\0%s" % (RENDERER, facts, env), 10)
+    known = _facts(program, launch, environment, key)
+    facts = json.dumps(known).encode()
+    decisive = json.dumps({name: fact for name, fact in known.items() if name not in {"file", "env"}}).encode()
+    fingerprint = _digest(key, b"%d\0%s\0%s" % (RENDERER, decisive, env), 10)
     unit = Unit(
         name=program.name,
         service=program.service.name,
@@ -141,8 +145,17 @@ def _render_stop_script(script: str, entry: str) -> bytes:
     return f"#!/bin/sh\nexec /bin/sh {quote(entry)}/run /bin/sh -c {quote(script)}\n".encode(errors="surrogateescape")
 
 
+def describe_program(program: Program, environment: Environment, key: bytes) -> dict[str, Any]:
+    """What an explanation of a restart needs to know about a program, wherever it may run; ``key`` is for digests."""
+    known = _facts(program, launch_of(program, _NOBODY, _NOBODY.uid), environment, key)
+    return {**known, "user": program.process.user, "command": program.process.command}
+
+
 def _facts(program: Program, launch: Launch, environment: Environment, key: bytes) -> dict[str, Any]:
-    """What an explanation of a restart needs to know about a program, without its values."""
+    """What an explanation of a restart needs to know about a program, without its values.
+
+    Where a value stands is told and decides nothing: moving it to another layer restarts nobody.
+    """
     process = program.process
     return {
         "file": program.service.file,

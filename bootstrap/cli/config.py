@@ -7,7 +7,7 @@ is no error. What several programs have in common is shown once, the rest progra
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bootstrap.cli.settings import Settings
+    from bootstrap.explanation import Origin, Said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,15 @@ def _output_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 # verb → module: one is imported when it is typed
 _MODULES = {
+    "diff": "bootstrap.cli.config_diff",
+    "edit": "bootstrap.cli.config_edit",
     "export": "bootstrap.cli.config_export",
+    "history": "bootstrap.cli.config_history",
+    "impact": "bootstrap.cli.config_impact",
     "import": "bootstrap.cli.config_import",
     "lint": "bootstrap.cli.config_lint",
+    "set": "bootstrap.cli.config_set",
+    "unset": "bootstrap.cli.config_set",
     "verify": "bootstrap.cli.config_verify",
 }
 
@@ -55,7 +62,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
-        attribute = "import_" if cmd_name == "import" else cmd_name  # a keyword can be no name
+        attribute = f"{cmd_name}_" if cmd_name in {"import", "set"} else cmd_name  # names that Python has taken
         command: click.Command = getattr(importlib.import_module(_MODULES[cmd_name]), attribute)
         return command
 
@@ -74,9 +81,13 @@ def config() -> None:
 )
 @selection_options
 @_output_options
-def list_(settings: Settings, selection: Selection, *, as_json: bool, reveal: bool) -> None:
+@click.option("--provenance", is_flag=True, help="Also who set it last, when, in which commit.")
+def list_(settings: Settings, selection: Selection, *, provenance: bool, as_json: bool, reveal: bool) -> None:
     """Show every variable, its value and the file that it comes from."""
     seen = _look(settings, selection, reveal=reveal)
+    if provenance:
+        origins = _read_origins(settings, (one for program in seen for one in program.keys.values()), winners=True)
+        seen = [_with_origins(one, origins) for one in seen]
     if as_json:
         print_json({"programs": [_document(one) for one in seen]})
         return
@@ -118,6 +129,8 @@ def get(settings: Settings, selection: Selection, *, key: str, as_json: bool, re
 def explain(settings: Settings, selection: Selection, *, key: str, as_json: bool, reveal: bool) -> None:
     """Show every layer that has a say about a variable, the strongest last, and which file wins."""
     found = _find(_look(settings, selection, reveal=reveal), key)
+    origins = _read_origins(settings, found.values(), winners=False)
+    found = {program: _originated(one, origins) for program, one in found.items()}
     groups = _group(found)
     if as_json:
         print_json(_explanation_document(key, found, alike=len(groups) == 1))
@@ -134,6 +147,25 @@ def visible(text: str) -> str:
 
 def _escaped(char: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in char.encode(errors="surrogateescape"))
+
+
+def _read_origins(
+    settings: Settings, explanations: Iterable[Explanation], *, winners: bool
+) -> dict[tuple[str, str], Origin]:
+    """Who wrote what each layer says (or the ``winners`` alone), by file and key; without a repository nobody knows."""
+    from bootstrap.world.origins import read_origins  # noqa: PLC0415 - only where it is asked for
+
+    wanted = [(said.file, one.key) for one in explanations for said in ((one.winner,) if winners else one.layers)]
+    return read_origins(settings.box, dict.fromkeys(wanted))
+
+
+def _with_origins(seen: Seen, origins: Mapping[tuple[str, str], Origin]) -> Seen:
+    return Seen(program=seen.program, keys={key: _originated(one, origins) for key, one in seen.keys.items()})
+
+
+def _originated(one: Explanation, origins: Mapping[tuple[str, str], Origin]) -> Explanation:
+    layers = tuple(replace(said, origin=origins.get((said.file, one.key))) for said in one.layers)
+    return replace(one, layers=layers)
 
 
 def _look(settings: Settings, selection: Selection, *, reveal: bool) -> list[Seen]:
@@ -172,6 +204,7 @@ def _document(one: Seen) -> dict[str, Any]:
             "masked": key.masked,
             "layer": key.winner.layer,
             "file": key.winner.file,
+            **_origin_document(key.winner),
         }
         for key in one.keys.values()
         if key.value is not None
@@ -204,8 +237,8 @@ def _heading(text: str) -> Iterator[str]:
     yield click.style(text, bold=True)
 
 
-def _row(one: Explanation) -> tuple[str, str, str]:
-    return one.key, one.value or "", one.winner.file
+def _row(one: Explanation) -> tuple[str, ...]:
+    return one.key, one.value or "", one.winner.file, _origin_text(one.winner)
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -231,10 +264,36 @@ def _group(found: Mapping[str, Explanation]) -> list[tuple[Explanation, list[str
 def _explanation_document(key: str, found: Mapping[str, Explanation], *, alike: bool) -> dict[str, Any]:
     """The contract's four keys; where programs differ, `programs` holds theirs and the four say nothing."""
     if alike:
-        return asdict(next(iter(found.values())))
-    programs = [{"program": program, **asdict(one)} for program, one in found.items()]
+        return _explained(next(iter(found.values())))
+    programs = [{"program": program, **_explained(one)} for program, one in found.items()]
     masked = any(one.masked for one in found.values())
     return {"key": key, "value": None, "masked": masked, "layers": [], "programs": programs}
+
+
+def _explained(one: Explanation) -> dict[str, Any]:
+    layers = [
+        {"layer": said.layer, "file": said.file, "value": said.value, "wins": said.wins, **_origin_document(said)}
+        for said in one.layers
+    ]
+    return {"key": one.key, "value": one.value, "masked": one.masked, "layers": layers}
+
+
+def _origin_document(said: Said) -> dict[str, Any]:
+    if said.origin is None:
+        return {}
+    if said.origin == "uncommitted":
+        return {"uncommitted": True}
+    commit = said.origin
+    return {"commit": commit.id, "author": commit.author, "date": commit.date, "subject": commit.subject}
+
+
+def _origin_text(said: Said) -> str:
+    if said.origin is None:
+        return ""
+    if said.origin == "uncommitted":
+        return "not committed yet"
+    commit = said.origin
+    return f"{commit.short} {commit.date[:10]} {commit.author}: {commit.subject}"
 
 
 def _explanation_lines(explanation: Explanation, programs: list[str]) -> Iterator[str]:
@@ -242,7 +301,13 @@ def _explanation_lines(explanation: Explanation, programs: list[str]) -> Iterato
     yield f"{click.style(explanation.key, bold=True)}  {value}"
     yield click.style(f"  in {', '.join(programs)}", dim=True)
     rows = [
-        ("  wins" if said.wins else "", said.file, said.layer, "(removed)" if said.value is None else said.value)
+        (
+            "  wins" if said.wins else "",
+            said.file,
+            said.layer,
+            "(removed)" if said.value is None else said.value,
+            _origin_text(said),
+        )
         for said in explanation.layers
     ]
     yield from _columns(rows)

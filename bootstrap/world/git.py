@@ -1,0 +1,323 @@
+"""git, called in this one place: what others have written into a repository is data here and never runs.
+
+Hooks, file system monitors, filters, text converters, pagers, editors, credential helpers, submodules, replaced objects
+and every network transport are off; nothing of the caller's environment or configuration is heeded, and revisions and
+paths can't be taken for options. As root in somebody else's repository git runs as its owner: whatever a setting of his
+could still start would be his own. See git(1) "ENVIRONMENT VARIABLES" and git-config(1).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.commits import ABSENT, LOG_FORMAT, Change, parse_log
+from bootstrap.errors import DefinitionError, Refused, Unavailable
+from bootstrap.spelling import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+TIMEOUT_S = 60.0
+_BLOB, _LINK, _MODULE = "100", "120", "160"
+_UNDER_WAY = {
+    "MERGE_HEAD": "merge",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+}
+_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.untrackedCache": "false",
+    "core.attributesFile": "/dev/null",
+    "core.quotePath": "false",
+    "core.useReplaceRefs": "false",
+    "protocol.allow": "never",
+    "submodule.recurse": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "commit.gpgSign": "false",
+    "log.showSignature": "false",
+    "diff.external": "",
+    "credential.helper": "",
+}
+_ENVIRON = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LITERAL_PATHSPECS": "0",
+    "GIT_PAGER": "cat",
+    "GIT_EDITOR": "false",
+    "GIT_ASKPASS": "false",
+    "GIT_SSH_COMMAND": "false",
+}
+_NAMED = (
+    r"^(filter|diff|merge|alias|pager|difftool|mergetool|gpg|browser|man)\."  # settings under names of others' choice
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Whom a commit names."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One regular file of a tree."""
+
+    path: str  # from the top of the repository
+    blob: str
+
+
+class Repository:
+    """The repository that a directory stands in; ``prefix`` is the directory's path in it, with a slash, or nothing."""
+
+    def __init__(self, top: str, prefix: str, owner: int) -> None:
+        self._owner = owner
+        self._settings = _SETTINGS | _read_disarmed(top, owner)
+        self.top = top
+        self.prefix = prefix
+
+    def run(self, *words: str, content: bytes | None = None, extra: Mapping[str, str] | None = None) -> bytes:
+        """What git prints; raises Unavailable when it fails, with its own words."""
+        done = self._run(words, content, extra)
+        if done.returncode != 0:
+            raise Unavailable(f"cannot read the repository {self.top}: git {words[0]}: {_last_words(done)}")
+        return done.stdout
+
+    def _run(
+        self, words: Sequence[str], content: bytes | None = None, extra: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        return _run(self.top, self._owner, words, content, (extra or {}) | _render_settings(self._settings))
+
+    def find_commit(self, revision: str) -> str:
+        """The whole id of a revision; raises Refused for one that is not there."""
+        words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        done = self._run(words)
+        found = done.stdout.decode().split()
+        if done.returncode != 0 or not found:
+            shallow = " (this is a shallow clone: older commits are not here)" if self.is_shallow() else ""
+            raise Refused(
+                f"cannot find revision {quoted(revision)}: no such commit in {self.top}{shallow}\n"
+                "  way out: name a branch, a tag or a commit; git log shows them"
+            )
+        return found[-1]
+
+    def has_commits(self) -> bool:
+        words = ("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        return self._run(words).returncode == 0
+
+    def is_shallow(self) -> bool:
+        return self.run("rev-parse", "--is-shallow-repository").strip() == b"true"
+
+    def read_branch(self) -> str | None:
+        """The full name of the branch that is checked out, ``None`` for a detached HEAD."""
+        done = self._run(("symbolic-ref", "--quiet", "HEAD"))
+        return done.stdout.decode().strip() or None
+
+    def read_under_way(self) -> str | None:
+        """What somebody has begun and not finished, such as a merge."""
+        folder = os.fsdecode(self.run("rev-parse", "--absolute-git-dir").rstrip(b"\n"))
+        return next((what for sign, what in _UNDER_WAY.items() if os.path.lexists(f"{folder}/{sign}")), None)
+
+    def read_tree(self, commit: str, below: str) -> tuple[list[Entry], list[str]]:
+        """The regular files below a path, and the paths of links and submodules, which nobody follows."""
+        listing = self.run("ls-tree", "-r", "-z", "--full-tree", commit, "--", below or ".")
+        files: list[Entry] = []
+        others: list[str] = []
+        for line in listing.split(b"\0")[:-1]:
+            facts, _, name = line.partition(b"\t")
+            mode, _, blob = facts.decode().split(" ")
+            path = os.fsdecode(name)
+            if mode.startswith(_BLOB):
+                files.append(Entry(path=path, blob=blob))
+            elif mode.startswith((_LINK, _MODULE)):
+                others.append(path)
+        return files, others
+
+    def read_blobs(self, blobs: Iterable[str]) -> dict[str, bytes]:
+        """The contents of blobs, by id; one process for all of them."""
+        wanted = list(dict.fromkeys(blobs))
+        if not wanted:
+            return {}
+        output = self.run("cat-file", "--batch", content="".join(f"{blob}\n" for blob in wanted).encode())
+        return dict(_split_batch(output))
+
+    def read_changes(self, paths: Sequence[str], *, most: int | None = None) -> list[Change]:
+        """What commits did to files that these pathspecs name, newest first; merges only where they decided."""
+        limit = () if most is None else (f"--max-count={most}",)
+        log = ("log", "-z", "--raw", "--no-abbrev", "--no-renames", "--diff-merges=dense-combined", "--no-textconv")
+        return parse_log(self.run(*log, f"--format={LOG_FORMAT}", *limit, "--end-of-options", "HEAD", "--", *paths))
+
+    def blame_line(self, path: str, line: int) -> str:
+        """The commit that wrote a line (counted from 1) of a file as it is in HEAD."""
+        words = ("blame", "--porcelain", "--no-textconv", "-L", f"{line},{line}", "HEAD", "--", path)
+        return self.run(*words).split(b" ", 1)[0].decode().lstrip("^")
+
+    def commit_files(self, files: Mapping[str, bytes | None], message: str, person: Person, branch: str) -> str:
+        """Commit these contents (``None``: gone) on top of HEAD and nothing else; the answer is the commit's id.
+
+        The index keeps whatever else somebody has put into it. Raises Unavailable when the branch has moved meanwhile.
+        """
+        parent = self.run("rev-parse", "HEAD").decode().strip()
+        index = os.fsdecode(self.run("rev-parse", "--absolute-git-dir").rstrip(b"\n")) + "/bootstrap.index"
+        lines = []
+        for path, content in files.items():
+            if content is None:
+                lines.append(b"0 " + ABSENT.encode() + b"\t" + os.fsencode(path))
+            else:
+                blob = self.run("hash-object", "-w", "--no-filters", "--stdin", content=content).strip()
+                lines.append(b"100644 " + blob + b"\t" + os.fsencode(path))
+        changes = b"".join(line + b"\0" for line in lines)
+        private = {"GIT_INDEX_FILE": index}
+        try:
+            self.run("read-tree", parent, extra=private)
+            self.run("update-index", "-z", "--index-info", content=changes, extra=private)
+            tree = self.run("write-tree", extra=private).decode().strip()
+        finally:
+            if os.path.lexists(index):
+                os.unlink(index)
+        who = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER") for fact, value in _facts(person)}
+        words = ("commit-tree", tree, "-p", parent, "-F", "-")
+        commit = self.run(*words, content=message.encode(errors="replace"), extra=who).decode().strip()
+        self.run("update-ref", "-m", "bootstrap config", branch, commit, parent, extra=who)
+        self.run("update-index", "-z", "--index-info", content=changes)
+        return commit
+
+
+def open_repository(directory: str) -> Repository | None:
+    """The repository that a directory stands in, ``None`` if in none. Raises Unavailable without git."""
+    owner = os.stat(directory).st_uid
+    done = _run(directory, owner, ("rev-parse", "--show-toplevel", "--show-prefix"))
+    if done.returncode != 0:
+        if b"dubious ownership" in done.stderr:
+            raise DefinitionError(
+                f"cannot look into the repository of {directory}: it belongs to somebody else\n"
+                "  way out: run as its owner"
+            )
+        return None
+    top, prefix = done.stdout.split(b"\n")[:2]
+    return Repository(os.fsdecode(top), os.fsdecode(prefix), owner)
+
+
+def _read_disarmed(top: str, owner: int) -> dict[str, str]:
+    """Filters and drivers that the repository's configuration knows, emptied; reading their names runs none of them."""
+    done = _run(top, owner, ("config", "--null", "--name-only", "--get-regexp", _NAMED))
+    names = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
+    return {name: "false" if name.endswith(".required") else "" for name in names}
+
+
+def _render_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings that lie over those of every file; see git(1) GIT_CONFIG_COUNT."""
+    rendered = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        rendered |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return rendered
+
+
+def read_person() -> Person:
+    """Whoever sits there: what his own git calls him, else his login at this machine. With sudo it is not root."""
+    account = _read_account()
+    settings = [_read_setting(account.pw_dir, key) for key in ("user.name", "user.email")]
+    name, email = settings
+    login = f"{account.pw_name}@{os.uname().nodename}"
+    return Person(name=name or account.pw_gecos.split(",")[0] or account.pw_name, email=email or login)
+
+
+def _read_account() -> pwd.struct_passwd:
+    typed = os.environ.get("SUDO_UID", "")
+    uid = int(typed) if os.geteuid() == 0 and typed.isdecimal() else os.geteuid()
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return pwd.struct_passwd((str(uid), "x", uid, uid, "", "/nonexistent", ""))
+
+
+def _read_setting(home: str, key: str) -> str:
+    """A setting of a person's own configuration; the file is only parsed, and includes are not followed."""
+    words = ("config", "--file", f"{home}/.gitconfig", "--no-includes", "--get", key)
+    done = _run("/", os.geteuid(), words)
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
+
+
+def _facts(person: Person) -> Iterator[tuple[str, str]]:
+    yield "NAME", person.name
+    yield "EMAIL", person.email
+
+
+def _run(
+    directory: str,
+    owner: int,
+    words: Sequence[str],
+    content: bytes | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    is_foreign = os.geteuid() == 0 != owner
+    become: dict[str, Any] = {"user": owner, "group": _group_of(owner), "extra_groups": []} if is_foreign else {}
+    try:
+        return subprocess.run(
+            [_find_git(), "--no-pager", *words],
+            input=content if content is not None else b"",
+            capture_output=True,
+            cwd=directory,
+            env={**_ENVIRON, **_render_settings(_SETTINGS), **(extra or {})},
+            timeout=TIMEOUT_S,
+            check=False,
+            **become,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(
+            f"cannot read the repository of {directory}: git {words[0]} took longer than {TIMEOUT_S:.0f} s"
+        ) from None
+
+
+@cache
+def _find_git() -> str:
+    found = shutil.which("git", path=_ENVIRON["PATH"])
+    if found is None:
+        raise Unavailable(
+            "cannot look into the past of the configuration: git is not installed\n  way out: install git"
+        )
+    return found
+
+
+def _group_of(uid: int) -> int:
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return uid
+
+
+def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return quoted(lines[-1].removeprefix("fatal: "))[1:-1] if lines else f"exit code {done.returncode}"
+
+
+def _split_batch(output: bytes) -> Iterator[tuple[str, bytes]]:
+    """`<blob> <type> <size>` LF content LF, again and again; see git-cat-file(1) "BATCH OUTPUT"."""
+    at = 0
+    while at < len(output):
+        end = output.index(b"\n", at)
+        words = output[at:end].decode().split(" ")
+        at = end + 1
+        if len(words) == 3 and words[1] == "blob":
+            size = int(words[2])
+            yield words[0], output[at : at + size]
+            at += size + 1

@@ -1,0 +1,82 @@
+"""Files that set a key → who wrote that, when and why; or that nobody has committed it yet."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from bootstrap.commits import ABSENT
+from bootstrap.dotenv_file import parse_dotenv
+from bootstrap.problem import FlawedError
+from bootstrap.world.git import open_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bootstrap.box import Box
+    from bootstrap.commits import Change
+    from bootstrap.explanation import Origin
+    from bootstrap.world.git import Repository
+
+
+def read_origins(box: Box, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Origin]:
+    """(file relative to the root, key) → its origin; what is in no repository is left out, and so is what is no file.
+
+    For a line of a ``.env`` it is the commit that wrote the line, for all else the last one that changed the file.
+    """
+    repository = open_repository(box.root) if os.path.isdir(box.root) else None
+    if repository is None or not repository.has_commits():
+        return {}
+    paths = {
+        (file, key): repository.prefix + file
+        for file, key in wanted
+        if file.startswith(("config/", "services/")) and os.path.isfile(f"{box.root}/{file}")
+    }
+    if not paths:
+        return {}
+    last: dict[str, Change] = {}
+    for change in repository.read_changes([f":(literal){path}" for path in dict.fromkeys(paths.values())]):
+        last.setdefault(change.path, change)
+    committed = repository.read_blobs(change.after for change in last.values() if change.after != ABSENT)
+    origins: dict[tuple[str, str], Origin] = {}
+    for (file, key), path in paths.items():
+        found = last.get(path)
+        text = committed.get(found.after) if found is not None else None
+        origins[file, key] = _origin(box, repository, file, key, found, text)
+    return origins
+
+
+def _origin(
+    box: Box, repository: Repository, file: str, key: str, change: Change | None, committed: bytes | None
+) -> Origin:
+    if change is None or committed is None:
+        return "uncommitted"
+    with open(f"{box.root}/{file}", "rb") as opened:
+        now = opened.read()
+    if not file.endswith("/.env"):
+        return change.commit if now == committed else "uncommitted"
+    if _value(now, key) != _value(committed, key):
+        return "uncommitted"
+    line = _line_of(committed, key)
+    if line is None:
+        return change.commit
+    blamed = repository.blame_line(change.path, line)
+    return next(
+        (c.commit for c in repository.read_changes([f":(literal){change.path}"]) if c.commit.id == blamed),
+        change.commit,
+    )
+
+
+def _value(content: bytes, key: str) -> str | None:
+    try:
+        return parse_dotenv(content).get(key)
+    except FlawedError:
+        return None
+
+
+def _line_of(content: bytes, key: str) -> int | None:
+    """The last line that sets the key, counted from 1."""
+    pattern = re.compile(rb"\s*(?:export\s+)?" + key.encode() + rb"\s*=")
+    found = [number for number, line in enumerate(content.split(b"\n"), 1) if pattern.match(line)]
+    return found[-1] if found else None
