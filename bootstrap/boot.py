@@ -73,6 +73,7 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
     store.open_state(box)
     with lock.held(box, "up", wait_s=request.lock_wait_s, say=lambda text: say("", text)):
         store.forget_earlier_boot(box)
+        store.remove_leftovers(box)
         with supervision.reached(box) as supervised:
             tags = gather_tags(box, request, say)
             rendering = _remember_or_render(box, tags, request, say)

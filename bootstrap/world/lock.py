@@ -43,6 +43,8 @@ def _lock(box: Box, deadline: float, say: Callable[[str], None]) -> int:
         try:
             os.makedirs(box.run, mode=0o700, exist_ok=True)
             descriptor = os.open(box.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # a ``down`` has removed the directory in this very moment
         except OSError as error:
             raise disk.refused("open", box.lock, error) from error
         try:

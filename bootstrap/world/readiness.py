@@ -53,9 +53,13 @@ class Wait:
         return self._record.knows(program)
 
     def until_ready(self, units: Sequence[Unit], log_starts: dict[str, Position], deadline: float) -> Verdicts:
-        """Wait for each unit's verdict; ``deadline`` is a moment of ``clock.now()``."""
+        """Wait for each unit's verdict; ``deadline`` is a moment of ``clock.now()``.
+
+        A unit that is not in ``log_starts`` was not started in this run.
+        """
         begun = clock.now()
         waiting = [self._candidate(unit, log_starts.get(unit.name)) for unit in units]
+        earlier_deaths: dict[str, int] = {}  # of programs that ran before this run: those say nothing about it
         verdicts: Verdicts = {}
         ready: list[ObservedProgram] = []
         pause_s = _FIRST_POLL_S
@@ -64,7 +68,10 @@ class Wait:
                 observed = {program.name: program for program in self._observe(waiting)}
                 for candidate in waiting:
                     program = observed.get(candidate.unit.name)
-                    verdict = _judge(candidate, program, clock.now() - begun)
+                    if program is not None and program.name not in log_starts:
+                        earlier_deaths.setdefault(program.name, program.deaths)
+                    deaths = earlier_deaths.get(candidate.unit.name, 0)
+                    verdict = _judge(candidate, program, deaths, clock.now() - begun)
                     if isinstance(verdict, Ready) and program is not None:
                         ready.append(program)
                         self._tell(program.name, clock.now() - begun)
@@ -105,13 +112,15 @@ class Wait:
         return f'cannot get "{name}" ready: {late}{reason}\n  where: {path}{tail}'
 
 
-def _judge(candidate: _Candidate, program: ObservedProgram | None, waited_s: float) -> Readiness:
+def _judge(
+    candidate: _Candidate, program: ObservedProgram | None, earlier_deaths: int, waited_s: float
+) -> Readiness:
     if program is None:
         return Failed(reason="the supervisor does not know it any more")
     seen = SinceStart(
         waited_s=waited_s,
         state=program.state,
-        deaths=program.deaths,
+        deaths=program.deaths - earlier_deaths,
         last_exit=program.last_exit,
         probed=candidate.prober.look(program) if program.pid is not None else None,
     )

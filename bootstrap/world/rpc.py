@@ -52,13 +52,8 @@ class Connection:
     def __init__(self, path: str, timeout_s: float = 30.0) -> None:
         self._path = path
         self._socket = _connect(path, timeout_s)
-        self._refuse_foreigner()
+        self.peer_pid = self._refuse_foreigner()  # the process that listens
         self._received = b""
-
-    @property
-    def peer_pid(self) -> int:
-        """The process that listens."""
-        return self._peer()[0]
 
     def close(self) -> None:
         self._socket.close()
@@ -123,19 +118,16 @@ class Connection:
             raise ConnectionResetError("it closed the connection")
         self._received += chunk
 
-    def _peer(self) -> tuple[int, int, int]:
+    def _refuse_foreigner(self) -> int:
         raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        pid, uid, gid = struct.unpack("3i", raw)
-        return pid, uid, gid
-
-    def _refuse_foreigner(self) -> None:
-        pid, uid, _ = self._peer()
+        pid, uid, _ = struct.unpack("3i", raw)
         if uid not in {os.geteuid(), 0}:
             self.close()
             raise Unavailable(
                 f"cannot trust the supervisor at {self._path}: process {pid} of user {uid} listens there\n"
                 "  way out: end that process and remove the socket"
             )
+        return int(pid)
 
 
 def _connect(path: str, timeout_s: float) -> socket.socket:

@@ -39,6 +39,10 @@ class Daemon:
             self._process.stdin.close()
         except BrokenPipeError:
             return  # it is dead; waiting for its socket says so, with its last words
+        except OSError as error:
+            raise Unavailable(
+                f"cannot start supervisord: {error.strerror or error}\n  way out: run the command again"
+            ) from error
 
     def cancel(self) -> None:
         """End it unused."""
@@ -52,18 +56,22 @@ class Daemon:
 
 def prepare(box: Box) -> Daemon:
     """Start the imports of a supervisord, beside our own work. Call ``go`` or ``cancel`` on it."""
-    # Its environment is what every program starts from: nothing but the mark that makes our processes recognisable.
     group = cgroups.read_delegated()
-    with open(f"{box.log}/supervisord.err", "ab") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "bootstrap.world.daemon"],
-            stdin=subprocess.PIPE,
-            stdout=errors,
-            stderr=errors,
-            env={MARK: processes.new_mark(box)} | ({CGROUP: group} if group else {}),
-            cwd=box.run,
-            start_new_session=True,
-        )
+    path = f"{box.log}/supervisord.err"
+    try:
+        # Its environment is what every program starts from: nothing but the mark that makes our processes recognisable.
+        with open(path, "ab") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "bootstrap.world.daemon"],
+                stdin=subprocess.PIPE,
+                stdout=errors,
+                stderr=errors,
+                env={MARK: processes.new_mark(box)} | ({CGROUP: group} if group else {}),
+                cwd=box.run,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise disk.refused("start supervisord with", path, error) from error
     processes.record_session(box, process.pid)
     cgroups.record(box, group)
     return Daemon(process)

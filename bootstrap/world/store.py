@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
 
 KEPT_GENERATIONS = 5  # beside the one in force; their programs stay in the store, for a rollback
-_PARTIAL = ".new-"  # how the name of an unfinished store entry begins
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -56,6 +55,14 @@ def forget_earlier_boot(box: Box) -> None:
     disk.write_for_this_boot(marker, now)
 
 
+def remove_leftovers(box: Box) -> None:
+    """Remove what killed runs were making or removing: all that begins with a dot. Call it with the lock held."""
+    for directory in (box.state, box.run, box.store, box.generations):
+        for name in os.listdir(directory):
+            if name.startswith("."):
+                _remove_tree(f"{directory}/{name}")
+
+
 def read_key(box: Box, *, keep: bool = True) -> bytes:
     """The box's secret for digests, made on first use; a dry run does not ``keep`` what it makes."""
     path = f"{box.state}/key"
@@ -73,9 +80,8 @@ def write_entries(box: Box, entries: Iterable[StoreEntry]) -> None:
         final = f"{box.store}/{entry.name}"
         if _is_whole(final, entry):
             continue
-        _remove_tree(final)
-        partial = f"{box.store}/{_PARTIAL}{entry.name}"
-        _remove_tree(partial)
+        _remove_entry(final)
+        partial = _unfinished(final)
         try:
             os.mkdir(partial, 0o700)
             for name, (content, mode) in entry.files.items():
@@ -110,11 +116,18 @@ def write_generation(box: Box, rendering: Rendering) -> None:
     generation = rendering.generation
     if not rendering.entries:
         return  # it was remembered, so it stands there already
-    directory = f"{box.generations}/{generation.id}"
+    final = f"{box.generations}/{generation.id}"
     if read_generation(box, generation.id) == generation:
         return
-    disk.make_directory(directory, 0o700)
-    disk.write_durably(f"{directory}/generation.json", render_summary(generation))
+    _remove_entry(final)
+    partial = _unfinished(final)
+    disk.make_directory(partial, 0o700)
+    disk.write_durably(f"{partial}/generation.json", render_summary(generation))
+    try:
+        os.rename(partial, final)
+        disk.flush_directory(box.generations)
+    except OSError as error:
+        raise disk.refused("write", final, error) from error
 
 
 def read_generation(box: Box, generation_id: str) -> Generation | None:
@@ -206,9 +219,6 @@ def prune(box: Box, current: Generation, running: Iterable[str]) -> None:
 
     It has to read every generation, so it waits until there are twice as many as are kept.
     """
-    for name in os.listdir(box.store):
-        if name.startswith(_PARTIAL):
-            _remove_tree(f"{box.store}/{name}")
     if len(os.listdir(box.generations)) <= 2 * KEPT_GENERATIONS:
         return
     others = [generation for generation, _ in read_generations(box) if generation.id != current.id]
@@ -221,16 +231,47 @@ def prune(box: Box, current: Generation, running: Iterable[str]) -> None:
 def _remove_all_but(directory: str, names: Collection[str]) -> None:
     for name in os.listdir(directory):
         if name not in names:
-            _remove_tree(f"{directory}/{name}")
+            _remove_entry(f"{directory}/{name}")
 
 
 def remove_everything(box: Box) -> None:
-    """What ``down`` leaves behind is logs and the services' own data."""
+    """What ``down`` leaves behind is logs and the services' own data. Call it with the lock held.
+
+    The lock goes last: whoever finds none begins anew, and must not find us still at it.
+    """
     cgroups.remove(box)
-    for path in (box.current, box.generations, box.run):
+    for path in (box.current, box.generations):
         _remove_tree(path)
     for name in ("key", "last-identity.json", "stopped.json", "secret-versions.json"):
         disk.remove_if_there(f"{box.state}/{name}")
+    for name in os.listdir(box.run):
+        if f"{box.run}/{name}" != box.lock:
+            _remove_tree(f"{box.run}/{name}")
+    disk.remove_if_there(box.lock)
+    with contextlib.suppress(OSError):  # somebody has begun anew
+        os.rmdir(box.run)
+
+
+def _unfinished(path: str) -> str:
+    """Where a directory stands until it is whole; what a killed run has left there is removed."""
+    directory, name = os.path.split(path)
+    partial = f"{directory}/.new-{name}"
+    _remove_tree(partial)
+    return partial
+
+
+def _remove_entry(path: str) -> None:
+    """Remove a directory that is whole or not there, for whoever looks at any moment."""
+    if not os.path.lexists(path):
+        return
+    directory, name = os.path.split(path)
+    aside = f"{directory}/.old-{name}"
+    _remove_tree(aside)
+    try:
+        os.rename(path, aside)
+    except OSError as error:
+        raise disk.refused("remove", path, error) from error
+    _remove_tree(aside)
 
 
 def _remove_tree(path: str) -> None:

@@ -172,8 +172,11 @@ class Supervisor:
         pid = self.pid
         try:
             self._connection.call("supervisor.shutdown")
-        except (Fault, Unavailable):
+        except Fault:
             pass  # it is going down already
+        except Unavailable as error:
+            if not isinstance(error.__cause__, ConnectionError):  # else it has gone down without a word
+                raise
         finally:
             self._connection.close()
         if not processes.wait_until_ended(pid, STOP_TIMEOUT_S):

@@ -1,0 +1,48 @@
+"""Killed at each of the calls with which it writes or tells the supervisor something, a verb is finished by one `up`."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+
+import pytest
+
+from support import strace
+from support.repeated import VERBS, Repeated
+from support.private_world import in_private_world
+
+PARTS = 3  # of the calls of a verb, so that they are shared among the workers
+TRIES = 4  # what is polled is not always called as often
+
+
+@in_private_world
+def kill_at_each(sandbox, verb, part):
+    strace.require_strace()
+    repeated = Repeated(sandbox, verb)
+    repeated.mend()
+    repeated.prepare()
+    wanted = list(strace.named(strace.list_calls(sandbox, repeated.argument)).items())[part::PARTS]
+    repeated.mend()
+    missed = Counter()
+    for place, call in wanted:
+        for _ in range(TRIES):
+            repeated.prepare()
+            done = strace.disturb(sandbox, call, "signal=KILL", repeated.argument)
+            assert done.code in {-signal.SIGKILL, 0}, (place, done)
+            try:
+                repeated.mend()
+            except BaseException as error:
+                error.add_note(f"{verb}, killed at {call}, really at {done.hit}")
+                raise
+            if done.hit is not None and (done.hit.name, done.hit.about) == place[:2]:
+                break
+        else:
+            missed[place] += 1
+    assert not missed, "these were never reached"
+    print(f"{verb}: killed at {len(wanted)} calls")
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_that_is_killed_at_any_write_is_finished_by_the_next_up(sandbox, verb, part):
+    kill_at_each(sandbox, verb, part)

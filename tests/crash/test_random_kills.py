@@ -1,0 +1,122 @@
+"""Whatever is killed, whenever: the next `up` reaches the state that an undisturbed run would have reached."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support.difficult import KINDS
+from support.kept_stack import KeptStack, has_verb
+from support.private_world import in_private_world
+from support.strace import require_strace
+
+SHARDS = 10
+POINTS = 1000 if os.environ.get("BOOTSTRAP_TEST_LONG") else 20  # each
+SEED = int(os.environ.get("BOOTSTRAP_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
+REPEATED = int(os.environ.get("BOOTSTRAP_CRASH_SHARD", "-1"))
+
+VERBS = ["up", "up", "up from nothing", "up from nothing", "change", "change", "change", "down"]
+VERBS += ["rollback"] * has_verb("rollback")
+VICTIMS = [("us",)] * 4 + [("supervisor",)] * 3 + [("program",)] * 2
+VICTIMS += [("us", "supervisor"), ("us", "program"), ("supervisor", "program"), ("program", "program")]
+OFTEN = {"write": 25, "fchmod": 20, "rename": 15, "mkdir": 12, "sendto": 8, "unlink": 6, "openat": 400, "fsync": 4}
+
+
+@in_private_world
+def one_shard(sandbox, shard):
+    require_strace()
+    draw = random.Random(f"{SEED} {shard}")
+    stack = KeptStack(sandbox)
+    sandbox.run("up")
+    stack.check()
+    killed = 0
+    for number in range(POINTS):
+        point = Point(stack, draw, number)
+        try:
+            killed += point.happen()
+            sandbox.run("up")
+            stack.check()
+        except BaseException as error:
+            error.add_note(f"point {number} of shard {shard}: {point}")
+            error.add_note(f"again: BOOTSTRAP_CRASH_SEED={SEED} pytest tests/crash/test_random_kills.py -k 'shard{shard}'")
+            raise
+    assert killed > POINTS / 2, "most points must really kill somebody"
+
+
+@pytest.mark.parametrize("shard", range(SHARDS), ids=lambda shard: f"shard{shard}")
+def test_after_any_kill_one_up_reaches_the_wanted_state(sandbox, shard):
+    print(f"BOOTSTRAP_CRASH_SEED={SEED}")
+    one_shard(sandbox, shard)
+
+
+class Point:
+    """A verb, and who is killed when while it works."""
+
+    def __init__(self, stack, draw, number):
+        self.stack = stack
+        self.verb = draw.choice(VERBS)
+        self.victims = draw.choice(VICTIMS)
+        self.programs = draw.sample(stack.names, 3)
+        self.killed = draw.sample([name for name in stack.names if not KINDS[name].flees], 2)
+        self.shade = f"shade{number}"
+        self.call = draw.choice(list(OFTEN))
+        self.count = draw.randrange(1, OFTEN[self.call])
+        self.lines = draw.choice([0, 0, 1, 2, 4, 8, 12, 16])
+        self.delay_s = draw.choice([0.0, 0.003, 0.05, 0.15]) * draw.random()
+        self.at_call = self.victims == ("us",) and draw.random() < 0.5
+
+    def __str__(self):
+        when = f"{self.call} {self.count}" if self.at_call else f"{self.lines} lines and {self.delay_s * 1000:.1f} ms"
+        return f"{self.verb}, {' and '.join(self.victims)} killed after {when}; changed {self.programs}, killed {self.killed}"
+
+    def happen(self):
+        """Do it; the answer is whether somebody was killed."""
+        self._prepare()
+        words = self.stack.sandbox.words("down" if self.verb == "down" else "rollback" if self.verb == "rollback" else "up")
+        if self.at_call:
+            inject = f"inject={self.call}:signal=KILL:when={self.count}"
+            words = ["strace", "-qqq", "-o", "/dev/null", "-e", f"trace={self.call}", "-e", inject, *words]
+        command = subprocess.Popen(
+            words,
+            env=self.stack.sandbox.environ,
+            cwd=self.stack.sandbox.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        with command:
+            killed = False
+            if not self.at_call:
+                for _ in range(self.lines):
+                    if not command.stdout.readline():
+                        break
+                time.sleep(self.delay_s)
+                killed = any([self._kill(victim, command, number) for number, victim in enumerate(self.victims)])
+            command.stdout.read()
+        return killed or command.returncode == -signal.SIGKILL
+
+    def _prepare(self):
+        if self.verb == "up from nothing":
+            self.stack.down()
+        elif self.verb == "change":
+            self.stack.change(self.programs, self.shade)
+
+    def _kill(self, victim, command, number):
+        if victim == "us":
+            pids = [command.pid] if command.poll() is None else []
+        elif victim == "supervisor":
+            pids = self.stack.daemons()
+        else:
+            main, _ = self.stack.main_of(self.killed[number])
+            pids = [main] if main in self.stack.census().get(self.killed[number], ()) else []
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        return bool(pids)

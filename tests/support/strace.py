@@ -1,0 +1,140 @@
+"""Disturb a command at a chosen system call: which it makes, killing it there, or making the call fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+
+from support.private_world import give_up
+
+FILE_CALLS = (
+    "creat,openat,write,pwrite64,writev,fsync,fdatasync,ftruncate,rename,renameat,renameat2,link,linkat,symlink,"
+    "symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat"
+).split(",")
+SUPERVISOR_CALLS = ["connect", "sendto"]
+_LINE = re.compile(r"(?P<name>\w+)\((?P<rest>.*)")
+_HEX = re.compile(r"[0-9a-f]{8,}")
+_METHOD = re.compile(r"<methodName>([\w.]+)</methodName>")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_DESCRIPTOR = re.compile(r"^\d+<([^>]*)>")
+_FOLDER = re.compile(r"(?:AT_FDCWD|\d+)<([^>]*)>, ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The ``number``-th call of this name; ``about`` is what it touches, with digests and random names starred."""
+
+    name: str
+    number: int
+    about: str
+    path: str = ""  # as it stood there
+    floats: bool = False  # it comes after calls of the same name that are made until somebody else is ready
+
+    @property
+    def is_polled(self):
+        """How often we look for the supervisor depends on how quick it is."""
+        return self.name in SUPERVISOR_CALLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbed:
+    code: int
+    stdout: str
+    stderr: str
+    hit: Call | None  # the call that was really disturbed
+
+
+def require_strace():
+    if shutil.which("strace") is None:
+        give_up("strace is not installed: nothing can be disturbed at a chosen system call")
+
+
+def list_calls(sandbox, *arguments):
+    """Run a command to its end; every call with which it writes, or asks the supervisor to."""
+    done, lines = _run(sandbox, arguments, ["-e", f"trace={','.join([*FILE_CALLS, *SUPERVISOR_CALLS])}"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [call for call in _parse(lines, sandbox) if call is not None]
+
+
+def disturb(sandbox, call, effect, *arguments):
+    """Run a command that is killed at a call (``signal=KILL``), or for which it fails (``error=EIO``, ``retval=0``)."""
+    options = ["-e", f"trace={call.name}", "-e", f"inject={call.name}:{effect}:when={call.number}"]
+    done, lines = _run(sandbox, arguments, options)
+    hits = [found for found, line in zip(_parse(lines, sandbox), lines, strict=True) if _is_hit(line)]
+    return Disturbed(code=done.returncode, stdout=done.stdout, stderr=done.stderr, hit=hits[0] if hits else None)
+
+
+def named(calls):
+    """Calls by what they touch; the second of the same kind is another. Those that are polled count once."""
+    seen = Counter()
+    places = {}
+    for call in calls:
+        kind = (call.name, call.about)
+        places.setdefault((*kind, 0 if call.is_polled else seen[kind]), call)
+        seen[kind] += 1
+    return places
+
+
+def _is_hit(line):
+    return "(INJECTED)" in line or line.rstrip().endswith("= ?")
+
+
+def _run(sandbox, arguments, options):
+    log = sandbox.root.parent / "strace.log"
+    done = subprocess.run(
+        ["strace", "-qqq", "-y", "-s", "200", "-o", str(log), *options, *sandbox.words(*arguments)],
+        env=sandbox.environ,
+        cwd=sandbox.root,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    lines = [line for line in log.read_text(errors="replace").splitlines() if _LINE.match(line)]
+    return done, lines
+
+
+def _parse(lines, sandbox):
+    """A call for each line, ``None`` for those that write nothing of ours."""
+    numbers = Counter()
+    calls = []
+    for line in lines:
+        match = _LINE.match(line)
+        name, rest = match["name"], match["rest"]
+        numbers[name] += 1
+        path = _path_of(name, rest)
+        about = None if path is None else _HEX.sub("*", path.replace(str(sandbox.state), "…"))
+        floats = name == "openat" and numbers["connect"] > 1  # each look for the supervisor opens its directory
+        call = Call(name=name, number=numbers[name], about=about, path=path, floats=floats) if about else None
+        calls.append(call)
+    return calls
+
+
+def _path_of(name, rest):
+    """What a call touches; ``None`` if that is no file of ours and not the supervisor."""
+    quoted = _QUOTED.search(rest)
+    text = quoted.group(1) if quoted else ""
+    if name == "connect":
+        return "the supervisor" if text.endswith("supervisord.sock") else None
+    if name == "sendto":
+        method = _METHOD.search(rest)
+        return f"the supervisor: {method.group(1)}" if method else "the supervisor"
+    if name == "openat" and (not re.search(r"O_WRONLY|O_RDWR|O_CREAT", rest) or text.startswith("/dev/")):
+        return None
+    descriptor = _DESCRIPTOR.match(rest)
+    if name in {"write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "fchmod", "fchown"}:
+        if descriptor is None or re.match(r"[12]<", rest):
+            return None
+        return "the supervisor's standard input" if descriptor.group(1).startswith("pipe:") else descriptor.group(1)
+    if name == "unlinkat":
+        return "something below a folder"  # in the folder's own order
+    folder = _FOLDER.match(rest)
+    if folder and not text.startswith("/"):
+        return os.path.join(folder.group(1), text)
+    return text
