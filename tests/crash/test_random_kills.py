@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from support.difficult import KINDS
 from support.kept_stack import KeptStack, has_verb
 from support.private_world import in_private_world
 from support.strace import require_strace
@@ -62,7 +61,7 @@ class Point:
         self.verb = draw.choice(VERBS)
         self.victims = draw.choice(VICTIMS)
         self.programs = draw.sample(stack.names, 3)
-        self.killed = draw.sample([name for name in stack.names if not KINDS[name].flees], 2)
+        self.killed = draw.sample(stack.names, 2)
         self.shade = f"shade{number}"
         self.call = draw.choice(list(OFTEN))
         self.count = draw.randrange(1, OFTEN[self.call])

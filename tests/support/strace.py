@@ -134,6 +134,8 @@ def _path_of(name, rest):
         return "the supervisor's standard input" if descriptor.group(1).startswith("pipe:") else descriptor.group(1)
     if name == "unlinkat":
         return "something below a folder"  # in the folder's own order
+    if name == "symlink":
+        return _QUOTED.findall(rest)[-1]  # the link, not what stands in it
     folder = _FOLDER.match(rest)
     if folder and not text.startswith("/"):
         return os.path.join(folder.group(1), text)

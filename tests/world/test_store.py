@@ -85,11 +85,43 @@ def test_pruning_keeps_what_runs_and_the_newest_generations(box):
     assert sorted(os.listdir(box.store)) == sorted(f"api-web-f{number}" for number in (0, 1, *newest))
 
 
-def test_pruning_removes_what_was_left_half_written_at_once(box):
+def test_what_killed_runs_have_left_is_removed_and_nothing_else(box):
     store.write_generation(box, rendering())
-    os.mkdir(f"{box.store}/.new-api-web-f9")
-    store.prune(box, rendering().generation, running=[])
+    store.switch_current(box, rendering().generation)
+    before = sorted(os.listdir(box.state)), sorted(os.listdir(box.run))
+    for path in (f"{box.store}/.new-api-web-f9", f"{box.store}/.old-api-web-f0", f"{box.generations}/.new-g9"):
+        os.makedirs(f"{path}/control")
+    for path in (f"{box.run}/.ready.json.0123456789ab", f"{box.state}/.key.0123456789ab"):
+        disk.write_durably(path, b"half")
+    os.symlink("generations/g9", f"{box.state}/.current.0123456789ab")
+    store.remove_leftovers(box)
+    assert (sorted(os.listdir(box.state)), sorted(os.listdir(box.run))) == before
     assert os.listdir(box.store) == ["api-web-f1"]
+    assert os.listdir(box.generations) == ["g1"]
+
+
+def test_an_entry_that_is_being_removed_is_not_there(box, monkeypatch):
+    import shutil
+
+    store.write_generation(box, rendering())
+    monkeypatch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    os.unlink(f"{box.store}/api-web-f1/env")
+    with pytest.raises(Unavailable):
+        store.write_generation(box, rendering())
+    assert not store.has_entries(box, rendering().generation)
+
+
+def test_a_down_that_meets_somebody_who_begins_anew_leaves_him_his_lock(box, monkeypatch):
+    remove = disk.remove_if_there
+
+    def remove_and_begin_anew(path):
+        remove(path)
+        if path == box.lock:
+            disk.write_for_this_boot(box.lock, b"another")
+
+    monkeypatch.setattr(disk, "remove_if_there", remove_and_begin_anew)
+    store.remove_everything(box)
+    assert os.listdir(box.run) == ["lock"]
 
 
 def test_a_reboot_forgets_everything_in_the_run_directory_but_not_the_generations(box, monkeypatch, tmp_path):
