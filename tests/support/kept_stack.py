@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 from bootstrap import boot
@@ -17,6 +18,7 @@ from support import difficult
 from support.sandbox import wait_until
 
 STACK_PATIENCE_S = 20.0
+_GRAIN_S = 0.06  # a little more than the grain of the clock that files are stamped with
 _TEMPORARY = re.compile(r"\.(?:new|old)-.*|\..+\.[0-9a-f]{12}")
 _STORED = {"run", "env", "program.json", "secrets"}
 
@@ -29,6 +31,7 @@ class KeptStack:
         self.evidence = difficult.define(sandbox, names)
         self.shades = dict.fromkeys(names, "first")
         self._mark = f":{sandbox.state}".encode()
+        self._changed_at = time.monotonic()
 
     @property
     def names(self):
@@ -39,6 +42,7 @@ class KeptStack:
         for name in names:
             self.sandbox.config(f"services/{name}/common/SHADE", shade)
             self.shades[name] = shade
+        self._changed_at = time.monotonic()
 
     def up(self):
         """One undisturbed ``up`` in this very process: the start of an interpreter costs more than all the rest."""
@@ -93,6 +97,8 @@ class KeptStack:
         self.wait_until_kept()
         self.check_no_doubles()
         self.check_disk()
+        # what has just been changed is read once more, since it could change again unnoticed
+        time.sleep(max(0.0, self._changed_at + _GRAIN_S - time.monotonic()))
         before = self.pids()
         outcome = self.up()
         assert all(isinstance(action, Keep) for action in outcome.actions), outcome.actions

@@ -16,12 +16,16 @@ class Repeated:
         sandbox.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # what Python writes beside our modules is not ours
         self.stack = KeptStack(sandbox, ["ordinary", "leaves"])
         self.argument = ARGUMENTS[verb]
-        self.keeps = verb == "change"  # whether "leaves" must stay as it is
+        self.keeps = verb in {"change", "rollback"}  # whether "leaves" must stay as it is
         self._verb = verb
         self._changes = 0
 
     def prepare(self):
         """Reach the state that the verb begins in."""
+        if self._verb == "rollback" and not self._changes:
+            self._changes += 1
+            self.stack.change(["ordinary"], "later")
+            self.mend()
         if self._verb == "up from nothing":
             self.stack.down()
         elif self._verb == "change":
