@@ -115,5 +115,5 @@ def refused(verb: str, path: str, error: OSError) -> Unavailable:
     """The one sentence for a disk that says no."""
     return Unavailable(
         f'cannot {verb} "{path}": {error.strerror or error}\n'
-        "  nothing that was running has been changed; mend the disk or its permissions and run the command again"
+        "  what runs goes on; way out: mend the disk or its permissions and run the command again"
     )

@@ -4,6 +4,7 @@
 - *One tree*: what a crashed program leaves behind is killed, and seen to be gone, before it is started again.
 - *Ledger*: every start and exit of a program with code, signal and cause, on disk; supervisord forgets them.
 - *Policy*: restarts with a growing delay, and ``failed`` when a program starts too often inside its window.
+- *Time*: supervisord waits by a clock that never jumps, whatever is done to the time of day.
 - *Waves*: a bare SIGTERM stops programs by the whole ladder, by priority, each priority in parallel (``shutdown.py``).
 - *Spawn*: children are spawned without a copy of supervisord first (it forks 25 MB for each), with default signal
   dispositions, which a child of Python otherwise lacks, and nothing on standard input.
@@ -13,7 +14,7 @@ Internals of supervisor 4.3 that this file touches, pinned by ``tests/world/test
 ``Supervisor``: options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, shutdown_report,
 add_process_group, remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map,
 mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, pipes, backoff, delay, state,
-pid, config, group, change_state · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main
+pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback · ``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main
 loop.
 """
 
@@ -29,6 +30,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from supervisor import events
+from supervisor import process as process_module
 from supervisor.options import UnhosedConfigParser
 from supervisor.process import Subprocess
 from supervisor.states import ProcessStates, SupervisorStates
@@ -88,6 +90,7 @@ class Plugin:
         self._cgroup = os.environ.get(CGROUP)
         self._ghosts: dict[str, list[Marked]] = {}  # what a program has left and what not even KILL has ended yet
         self._shutdown = Shutdown(supervisord, self._box, self._strangers.get)
+        self._time = _keep_steady_time()
         self._turns = 1  # how many polls must not wait, because something has happened
         _Wake(self)
         self._shorten_polls()
@@ -288,7 +291,7 @@ class Plugin:
             return
         delay = 0.0 if recent <= 1 else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** (recent - 2))
         process.backoff = 0
-        process.delay = time.time() + delay - 0.001  # the comparison is strict
+        process.delay = self._time.time() + delay - 0.001  # the comparison is strict
         record.due = now + delay
 
     def _shorten_polls(self) -> None:
@@ -314,8 +317,10 @@ class Plugin:
 
         def waitpid_and_remember() -> Any:
             pid, status = waitpid()
-            if pid:
-                (self._statuses if pid in options.pidhistory else self._strangers)[pid] = status
+            if pid in options.pidhistory:
+                self._statuses[pid] = status
+            elif pid and options.mood < SupervisorStates.RUNNING:  # only then does anybody ask
+                self._strangers[pid] = status
             return pid, status
 
         options.waitpid = waitpid_and_remember
@@ -342,6 +347,27 @@ class Plugin:
         supervisord.ordered_stop_groups_phase_1 = step
         supervisord.ordered_stop_groups_phase_2 = lambda: None
         supervisord.shutdown_report = report_until_over
+
+
+class _SteadyTime:
+    """What ``supervisor.process`` takes for the module ``time``: the wall clock of its start, which then never jumps."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def time(self) -> float:
+        return self._offset + time.monotonic()
+
+
+def _keep_steady_time() -> _SteadyTime:
+    """Otherwise a clock that is put forward ends every grace at once.
+
+    supervisord's own guard against clocks that are put back has to go with it: it takes our short waits for one.
+    """
+    steady = _SteadyTime()
+    process_module.time = steady
+    Subprocess._check_and_adjust_for_system_clock_rollback = lambda _process, _now: None  # noqa: SLF001 - see above
+    return steady
 
 
 class _Memory:

@@ -148,7 +148,7 @@ def test_a_log_directory_that_cannot_be_listed_is_said(box):
     result = run(box)
     assert str(result.exception) == (
         f'cannot read "{box.log}": Not a directory\n'
-        "  nothing that was running has been changed; mend the disk or its permissions and run the command again"
+        "  what runs goes on; way out: mend the disk or its permissions and run the command again"
     )
 
 

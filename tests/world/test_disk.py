@@ -9,7 +9,7 @@ import pytest
 from bootstrap.errors import Unavailable
 from bootstrap.world import disk
 
-AFTER = "  nothing that was running has been changed; mend the disk or its permissions and run the command again"
+AFTER = "  what runs goes on; way out: mend the disk or its permissions and run the command again"
 
 
 def test_a_write_replaces_the_content_and_leaves_nothing_beside_it(tmp_path):

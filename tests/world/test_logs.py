@@ -216,7 +216,7 @@ def test_a_link_in_place_of_a_log_is_refused(log, tmp_path):
         tail(str(log), 5)
     assert str(refusal.value) == (
         f'cannot read "{log}": Too many levels of symbolic links\n'
-        "  nothing that was running has been changed; mend the disk or its permissions and run the command again"
+        "  what runs goes on; way out: mend the disk or its permissions and run the command again"
     )
 
 

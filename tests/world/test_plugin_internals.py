@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 from supervisor import events, options, process, supervisord
@@ -30,6 +31,13 @@ from supervisor.states import ProcessStates, SupervisorStates
 )
 def test_what_is_called_or_replaced_has_the_known_signature(holder, name, parameters):
     assert list(inspect.signature(getattr(holder, name)).parameters) == parameters
+
+
+def test_all_that_a_process_waits_for_is_told_by_one_clock_that_can_be_replaced():
+    source = inspect.getsource(process)
+    assert "import time" in source
+    assert set(re.findall(r"\btime\.(\w+)", source)) == {"time"}
+    assert "test_time" in inspect.signature(process.Subprocess._check_and_adjust_for_system_clock_rollback).parameters
 
 
 @pytest.mark.parametrize("name", ["backoff", "delay", "laststart", "state", "pid", "config", "spawnerr"])

@@ -147,7 +147,7 @@ def test_a_disk_that_is_full_leaves_no_half_entry(box, monkeypatch):
         store.write_generation(box, rendering())
     assert str(caught.value) == (
         f'cannot write "{box.store}/api-web-f1": No space left on device\n'
-        "  nothing that was running has been changed; mend the disk or its permissions and run the command again"
+        "  what runs goes on; way out: mend the disk or its permissions and run the command again"
     )
     monkeypatch.undo()
     assert not store.has_entries(box, rendering().generation)
