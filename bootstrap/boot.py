@@ -72,6 +72,7 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
     deadline = clock.now() + request.timeout_s
     store.open_state(box)
     with lock.held(box, "up", wait_s=request.lock_wait_s, say=lambda text: say("", text)):
+        store.open_state(box)  # once more: a ``down`` may have removed it while we waited
         store.forget_earlier_boot(box)
         store.remove_leftovers(box)
         with supervision.reached(box) as supervised:

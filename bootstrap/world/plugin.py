@@ -14,8 +14,8 @@ Internals of supervisor 4.3 that this file touches, pinned by ``tests/world/test
 ``Supervisor``: options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, shutdown_report,
 add_process_group, remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map,
 mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, pipes, backoff, delay, state,
-pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback · ``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main
-loop.
+pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback · ``supervisor.process.time`` ·
+``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
 """
 
 from __future__ import annotations
@@ -350,7 +350,7 @@ class Plugin:
 
 
 class _SteadyTime:
-    """What ``supervisor.process`` takes for the module ``time``: the wall clock of its start, which then never jumps."""
+    """What ``supervisor.process`` takes for the module ``time``: the time of day when it began, without later jumps."""
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()

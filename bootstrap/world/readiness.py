@@ -112,9 +112,7 @@ class Wait:
         return f'cannot get "{name}" ready: {late}{reason}\n  where: {path}{tail}'
 
 
-def _judge(
-    candidate: _Candidate, program: ObservedProgram | None, earlier_deaths: int, waited_s: float
-) -> Readiness:
+def _judge(candidate: _Candidate, program: ObservedProgram | None, earlier_deaths: int, waited_s: float) -> Readiness:
     if program is None:
         return Failed(reason="the supervisor does not know it any more")
     seen = SinceStart(

@@ -31,7 +31,10 @@ def open_state(box: Box) -> None:
     """
     for path, mode in ((box.state, 0o755), (box.run, 0o700), (box.log, 0o755), (box.generations, 0o700)):
         disk.make_directory(path, mode)
-    status = os.stat(box.run)
+    try:
+        status = os.stat(box.run)
+    except FileNotFoundError:
+        return  # a ``down`` has removed it in this very moment; whoever then holds the lock makes it again
     if status.st_uid != os.geteuid():
         raise DefinitionError(
             f'cannot use the state directory "{box.state}": it belongs to user {status.st_uid}, not to {os.geteuid()}\n'
@@ -114,8 +117,6 @@ def write_generation(box: Box, rendering: Rendering) -> None:
     """Write store entries and the generation's summary; ``current`` is untouched."""
     write_entries(box, rendering.entries)
     generation = rendering.generation
-    if not rendering.entries:
-        return  # it was remembered, so it stands there already
     final = f"{box.generations}/{generation.id}"
     if read_generation(box, generation.id) == generation:
         return

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import random
 import re
 from pathlib import Path
 
 import pytest
 
 from support import strace
+from support.chance import LONG, drawn_for, note_seed
 from support.private_world import in_private_world
 from support.repeated import VERBS, Repeated
 
-LONG = bool(os.environ.get("BOOTSTRAP_TEST_LONG"))
-SEED = int(os.environ.get("BOOTSTRAP_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 PARTS = 4
 SAMPLED = 5  # calls of each part in an ordinary run
 ERRORS = ("EIO", "ENOSPC", "EROFS", "EMFILE", "EACCES", "EINTR")
@@ -30,7 +27,7 @@ def effects_on(call):
 @in_private_world
 def fail_each(sandbox, verb, part):
     strace.require_strace()
-    draw = random.Random(f"{SEED} {verb} {part}")
+    draw = drawn_for(f"{verb} {part}")
     repeated = Repeated(sandbox, verb)
     repeated.mend()
     repeated.prepare()
@@ -43,7 +40,7 @@ def fail_each(sandbox, verb, part):
         try:
             fail_at(sandbox, repeated, call, effect)
         except BaseException as error:
-            error.add_note(f"{verb}: {effect} at {call}; again with BOOTSTRAP_CRASH_SEED={SEED}")
+            note_seed(error, f"{verb}: {effect} at {call}")
             raise
 
 
@@ -81,5 +78,4 @@ def names_of(path):
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_call_that_fails_is_told_and_the_next_up_reaches_the_wanted_state(sandbox, verb, part):
-    print(f"BOOTSTRAP_CRASH_SEED={SEED}")
     fail_each(sandbox, verb, part)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from support import strace
-from support.repeated import VERBS, Repeated
 from support.private_world import in_private_world
+from support.repeated import VERBS, Repeated
 
 PARTS = 3  # of the calls of a verb, so that they are shared among the workers
 TRIES = 6  # a scan of /proc may see one process more or less; mostly the first try hits
@@ -46,7 +46,6 @@ def kill_at_each(sandbox, verb, part):
         else:
             missed[place] += 1
     assert not missed, "these were never reached"
-    print(f"{verb}: killed at {len(wanted)} calls")
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import time
 
 import pytest
 
+from support.chance import LONG, drawn_for, note_seed
 from support.kept_stack import KeptStack, has_verb
 from support.private_world import in_private_world
 from support.strace import require_strace
 
 SHARDS = 10
-POINTS = 1000 if os.environ.get("BOOTSTRAP_TEST_LONG") else 20  # each
-SEED = int(os.environ.get("BOOTSTRAP_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
-REPEATED = int(os.environ.get("BOOTSTRAP_CRASH_SHARD", "-1"))
+POINTS = 1000 if LONG else 20  # each
 
 VERBS = ["up", "up", "up from nothing", "up from nothing", "change", "change", "change", "down"]
 VERBS += ["rollback"] * has_verb("rollback")
@@ -29,7 +27,7 @@ OFTEN = {"write": 25, "fchmod": 20, "rename": 15, "mkdir": 12, "sendto": 8, "unl
 @in_private_world
 def one_shard(sandbox, shard):
     require_strace()
-    draw = random.Random(f"{SEED} {shard}")
+    draw = drawn_for(shard)
     stack = KeptStack(sandbox)
     sandbox.run("up")
     stack.check()
@@ -41,15 +39,13 @@ def one_shard(sandbox, shard):
             sandbox.run("up")
             stack.check()
         except BaseException as error:
-            error.add_note(f"point {number} of shard {shard}: {point}")
-            error.add_note(f"again: BOOTSTRAP_CRASH_SEED={SEED} pytest tests/crash/test_random_kills.py -k 'shard{shard}'")
+            note_seed(error, f"point {number} of shard {shard}: {point}")
             raise
     assert killed > POINTS / 2, "most points must really kill somebody"
 
 
 @pytest.mark.parametrize("shard", range(SHARDS), ids=lambda shard: f"shard{shard}")
 def test_after_any_kill_one_up_reaches_the_wanted_state(sandbox, shard):
-    print(f"BOOTSTRAP_CRASH_SEED={SEED}")
     one_shard(sandbox, shard)
 
 
@@ -76,7 +72,9 @@ class Point:
     def happen(self):
         """Do it; the answer is whether somebody was killed."""
         self._prepare()
-        words = self.stack.sandbox.words("down" if self.verb == "down" else "rollback" if self.verb == "rollback" else "up")
+        words = self.stack.sandbox.words(
+            "down" if self.verb == "down" else "rollback" if self.verb == "rollback" else "up"
+        )
         if self.at_call:
             inject = f"inject={self.call}:signal=KILL:when={self.count}"
             words = ["strace", "-qqq", "-o", "/dev/null", "-e", f"trace={self.call}", "-e", inject, *words]
@@ -95,7 +93,7 @@ class Point:
                     if not command.stdout.readline():
                         break
                 time.sleep(self.delay_s)
-                killed = any([self._kill(victim, command, number) for number, victim in enumerate(self.victims)])
+                killed = sum(self._kill(victim, command, number) for number, victim in enumerate(self.victims)) > 0
             command.stdout.read()
         return killed or command.returncode == -signal.SIGKILL
 

@@ -28,7 +28,9 @@ time.sleep(1000)
 '
 """
 # every other start of it fails
-_STUMBLE = 'if [ -e "$EVIDENCE/.{name}" ]; then rm "$EVIDENCE/.{name}"; else >"$EVIDENCE/.{name}"; {stumble}; exit 1; fi\n'
+_STUMBLE = (
+    'if [ -e "$EVIDENCE/.{name}" ]; then rm "$EVIDENCE/.{name}"; else >"$EVIDENCE/.{name}"; {stumble}; exit 1; fi\n'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +40,17 @@ class Kind:
     script: str
     processes: int = 1
     ready: str = "{alive: 0s}"
-    flees: bool = False  # a part of it has left the process group, and lives on when the main process is killed
 
 
 KINDS = {
     "ordinary": Kind(script="exec sleep 1000"),
     "ignores": Kind(script="trap '' TERM HUP INT; exec sleep 1000"),
     "daemonizes": Kind(script="(sleep 1000 &) & wait; exec sleep 1000", processes=2),
-    "leaves": Kind(script="setsid sleep 1000 & exec sleep 1000", processes=2, flees=True),
+    "leaves": Kind(script="setsid sleep 1000 & exec sleep 1000", processes=2),
+    "flees": Kind(script="(setsid sh -c 'sleep 1000 & exec sleep 1000' &) & wait; exec sleep 1000", processes=3),
     "forks": Kind(script="trap 'setsid sleep 1000 & exit 0' TERM; sleep 1000 & wait", processes=2),
     "closes": Kind(script="exec 0<&- 1>&- 2>&-; exec sleep 1000"),
-    "holds": Kind(
-        script="trap 'exit 0' TERM; setsid sh -c 'trap \"\" TERM; exec sleep 1000' & wait", processes=2, flees=True
-    ),
+    "holds": Kind(script="trap 'exit 0' TERM; setsid sh -c 'trap \"\" TERM; exec sleep 1000' & wait", processes=2),
     "titled": Kind(script=_TITLE),
     "stumbles": Kind(script=_STUMBLE.format(name="stumbles", stumble="sleep 0.01") + "exec sleep 1000"),
     "falls": Kind(
@@ -59,18 +59,18 @@ KINDS = {
 }
 
 
-def define(sandbox, names, kinds=KINDS):
-    """Make a service of each kind; the answer is the directory where they leave their evidence."""
+def define(sandbox, kinds):
+    """Make a service of each kind, by name; the answer is the directory where they leave their evidence."""
     evidence = sandbox.root.parent / "evidence"
     evidence.mkdir(exist_ok=True)
     sandbox.config("common/EVIDENCE", str(evidence))
-    for name in names:
+    for name, kind in kinds.items():
         folder = sandbox.service(
             name,
-            f"processes:\n  main:\n    command: exec /bin/sh child.sh\n    ready: {kinds[name].ready}\n"
+            f"processes:\n  main:\n    command: exec /bin/sh child.sh\n    ready: {kind.ready}\n"
             "    stop: {grace: 200ms}\n    restart: {window: 1s, starts: 20}\n",
         )
-        (folder / "child.sh").write_text(_PROLOGUE + kinds[name].script + "\n")
+        (folder / "child.sh").write_text(_PROLOGUE + kind.script + "\n")
         sandbox.config(f"services/{name}/common/SHADE", "first")
     return evidence
 

@@ -24,12 +24,17 @@ _STORED = {"run", "env", "program.json", "secrets"}
 
 
 class KeptStack:
-    """Services of a sandbox, each of one difficult program, and the value of SHADE that each must have."""
+    """Services of a sandbox, each of one difficult program, and the value of SHADE that each must have.
 
-    def __init__(self, sandbox, names=tuple(difficult.KINDS)):
+    ``services`` are named after the kinds of their programs, or are a mapping of names to kinds.
+    """
+
+    def __init__(self, sandbox, services=tuple(difficult.KINDS)):
         self.sandbox = sandbox
-        self.evidence = difficult.define(sandbox, names)
-        self.shades = dict.fromkeys(names, "first")
+        kinds = services if isinstance(services, dict) else {name: name for name in services}
+        self.kinds = {name: difficult.KINDS[kind] for name, kind in kinds.items()}
+        self.evidence = difficult.define(sandbox, self.kinds)
+        self.shades = dict.fromkeys(kinds, "first")
         self._mark = f":{sandbox.state}".encode()
         self._changed_at = time.monotonic()
 
@@ -102,7 +107,7 @@ class KeptStack:
         before = self.pids()
         outcome = self.up()
         assert all(isinstance(action, Keep) for action in outcome.actions), outcome.actions
-        wait_until(lambda: self.is_converged(), "a status that says so", STACK_PATIENCE_S)
+        wait_until(self.is_converged, "a status that says so", STACK_PATIENCE_S)
         files = self.files()
         self.up()
         assert self.files() == files, "an `up` with nothing to do has written something"
@@ -127,7 +132,7 @@ class KeptStack:
         census = self.census()
         said = []
         for name, shade in self.shades.items():
-            pids, wanted = census.get(name, set()), difficult.KINDS[name].processes
+            pids, wanted = census.get(name, set()), self.kinds[name].processes
             if len(pids) != wanted:
                 said.append(f"{name}: processes {sorted(pids)}, should be {wanted}")
             main, worn = self.main_of(name)
@@ -143,7 +148,12 @@ class KeptStack:
         strangers = {pid for pid, _ in self._ours()} - set(daemons) - {pid for pids in census.values() for pid in pids}
         if strangers:
             said.append(f"processes of ours that belong to no program: {[_describe(pid) for pid in strangers]}")
-        said += [f"{pid}: is not below the supervisor" for pids in census.values() for pid in pids if not self._is_below(pid, daemons)]
+        said += [
+            f"{pid}: is not below the supervisor"
+            for pids in census.values()
+            for pid in pids
+            if not self._is_below(pid, daemons)
+        ]
         return said
 
     def _is_below(self, pid, daemons):

@@ -82,7 +82,7 @@ def _be_init(body, write):
 def _leave_after(act, body, write):
     try:
         act(body, write)
-    except BaseException:  # whatever it was: this process must not go on as a second test runner
+    except BaseException:  # noqa: BLE001 - whatever it was: this process must not go on as a second test runner
         os.write(write, traceback.format_exc().encode(errors="replace"))
         sys.stdout.flush()
         os._exit(0)

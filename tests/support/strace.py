@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from support.private_world import give_up
 
-FILE_CALLS = (
-    "creat,openat,write,pwrite64,writev,fsync,fdatasync,ftruncate,rename,renameat,renameat2,link,linkat,symlink,"
-    "symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat"
-).split(",")
+FILE_CALLS = """
+    creat openat write pwrite64 writev fsync fdatasync ftruncate rename renameat renameat2 link linkat symlink symlinkat
+    unlink unlinkat mkdir mkdirat rmdir chmod fchmod fchmodat chown fchown lchown fchownat
+""".split()  # noqa: SIM905 - a list of words, read as one
+BY_DESCRIPTOR = {"write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "fchmod", "fchown"}
 SUPERVISOR_CALLS = ["connect", "sendto"]
 _LINE = re.compile(r"(?P<name>\w+)\((?P<rest>.*)")
 _HEX = re.compile(r"[0-9a-f]{8,}")
@@ -118,25 +119,29 @@ def _parse(lines, sandbox):
 
 def _path_of(name, rest):
     """What a call touches; ``None`` if that is no file of ours and not the supervisor."""
-    quoted = _QUOTED.search(rest)
-    text = quoted.group(1) if quoted else ""
-    if name == "connect":
-        return "the supervisor" if text.endswith("supervisord.sock") else None
-    if name == "sendto":
-        method = _METHOD.search(rest)
-        return f"the supervisor: {method.group(1)}" if method else "the supervisor"
-    if name == "openat" and (not re.search(r"O_WRONLY|O_RDWR|O_CREAT", rest) or text.startswith("/dev/")):
-        return None
-    descriptor = _DESCRIPTOR.match(rest)
-    if name in {"write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "fchmod", "fchown"}:
-        if descriptor is None or re.match(r"[12]<", rest):
-            return None
-        return "the supervisor's standard input" if descriptor.group(1).startswith("pipe:") else descriptor.group(1)
+    text = (_QUOTED.findall(rest) or [""])[-1 if name == "symlink" else 0]  # a link, not what stands in it
+    if name in SUPERVISOR_CALLS:
+        return _supervisor_of(name, text, rest)
+    if name in BY_DESCRIPTOR:
+        return _open_file_of(rest)
     if name == "unlinkat":
         return "something below a folder"  # in the folder's own order
-    if name == "symlink":
-        return _QUOTED.findall(rest)[-1]  # the link, not what stands in it
+    if name == "openat" and (not re.search(r"O_WRONLY|O_RDWR|O_CREAT", rest) or text.startswith("/dev/")):
+        return None
     folder = _FOLDER.match(rest)
-    if folder and not text.startswith("/"):
-        return os.path.join(folder.group(1), text)
-    return text
+    return os.path.join(folder.group(1), text) if folder else text
+
+
+def _supervisor_of(name, text, rest):
+    if name == "connect":
+        return "the supervisor" if text.endswith("supervisord.sock") else None
+    method = _METHOD.search(rest)
+    return f"the supervisor: {method.group(1)}" if method else "the supervisor"
+
+
+def _open_file_of(rest):
+    descriptor = _DESCRIPTOR.match(rest)
+    if descriptor is None or re.match(r"[12]<", rest):
+        return None
+    path = descriptor.group(1)
+    return "the supervisor's standard input" if path.startswith("pipe:") else path

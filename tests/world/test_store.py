@@ -42,6 +42,13 @@ def test_a_generation_comes_back_as_it_was_written(box):
     assert stat.S_IMODE(os.stat(f"{box.store}/api-web-f1/control/t").st_mode) == 0o700
 
 
+def test_a_generation_of_no_programs_is_one_too(box):
+    empty = Generation(id="g0", mode="review", service=None, units=())
+    store.write_generation(box, Rendering(generation=empty, entries=()))
+    store.switch_current(box, empty)
+    assert store.read_current(box) == empty
+
+
 def test_nothing_is_in_force_before_the_switch(box):
     store.write_generation(box, rendering())
     assert store.read_current(box) is None
