@@ -144,7 +144,8 @@ def read_children(pid: int) -> set[int]:
 def read_abandoned(box: Box, living: int | None) -> list[Marked]:
     """What an earlier supervisord or ``up`` has left; ``living`` is the supervisord that lives or is about to."""
     token = None if living is None else _field(_read(living, "environ"), MARK).partition(":")[0]
-    return [p for p in read_marked(box) if p.token != token and (p.token or p.session != living)]
+    # The supervisord itself is named: its environment can't be read in the moment in which it is being executed.
+    return [p for p in read_marked(box) if p.pid != living and p.token != token and (p.token or p.session != living)]
 
 
 def end_all(find: Callable[[], list[Marked]], *, grace_s: float) -> list[Marked]:

@@ -33,7 +33,7 @@ class Call:
     number: int
     about: str
     path: str = ""  # as it stood there
-    floats: bool = False  # it comes after calls of the same name that are made until somebody else is ready
+    floats: bool = False  # it comes after calls of the same name that are repeated until somebody else is ready
 
     @property
     def is_polled(self):
@@ -105,13 +105,16 @@ def _parse(lines, sandbox):
     """A call for each line, ``None`` for those that write nothing of ours."""
     numbers = Counter()
     calls = []
+    last_asked = ""
     for line in lines:
         match = _LINE.match(line)
         name, rest = match["name"], match["rest"]
         numbers[name] += 1
         path = _path_of(name, rest)
         about = None if path is None else _HEX.sub("*", path.replace(str(sandbox.state), "…"))
-        floats = name == "openat" and numbers["connect"] > 1  # each look for the supervisor opens its directory
+        # looking for the supervisor opens its directory each time, and waiting for programs asks it each time
+        floats = numbers["connect"] > 1 if name == "openat" else name == "sendto" and "observe" in last_asked
+        last_asked = rest if name == "sendto" else last_asked
         call = Call(name=name, number=numbers[name], about=about, path=path, floats=floats) if about else None
         calls.append(call)
     return calls
