@@ -66,8 +66,9 @@ class Prober:
         import threading  # noqa: PLC0415 - most waits need no thread
 
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._probe_on, args=(self._over,), daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._probe_on, args=(self._over,), daemon=True)
+        thread.start()
+        self._thread = thread  # not before: an interruption in between leaves nothing that could be joined
 
     def _probe_on(self, over: Event) -> None:
         pause_s = _FIRST_PAUSE_S

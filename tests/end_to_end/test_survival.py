@@ -80,6 +80,30 @@ def test_a_crashed_program_is_back_at_once_and_its_exit_is_told(sandbox):
     assert "killed by SIGSEGV" in sandbox.run("ps").stdout
 
 
+def test_deaths_that_a_program_has_recovered_from_are_no_failure_of_the_next_up(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    for _ in range(2):
+        pid = sandbox.pids()["api-web"]
+        kill_and_wait(pid)
+        wait_until(lambda pid=pid: sandbox.pids().get("api-web") not in {None, pid}, "its return")
+    pid = sandbox.pids()["api-web"]
+    sandbox.run("up")
+    assert sandbox.pids()["api-web"] == pid
+    assert sandbox.status()["converged"]
+
+
+def test_a_crash_loop_is_slowed_down(sandbox):
+    folder = sandbox.sleeper("api", command="cat /proc/uptime >> starts; exit 1")
+    (folder / "starts").touch()
+    sandbox.run("up", code=None)
+    wait_until(lambda: len((folder / "starts").read_text().splitlines()) == 4, "four starts")
+    first, second, third, fourth = (float(line.split()[0]) for line in (folder / "starts").read_text().splitlines())
+    assert third - second > 0.2
+    assert fourth - third > 0.4
+    assert second - first < 0.2
+
+
 def test_more_starts_than_the_window_allows_is_failed_and_up_starts_it_again(sandbox):
     folder = sandbox.service(
         "api",
