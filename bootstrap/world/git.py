@@ -65,9 +65,7 @@ _ENVIRON = {
     "GIT_ASKPASS": "false",
     "GIT_SSH_COMMAND": "false",
 }
-_NAMED = (
-    r"^(filter|diff|merge|alias|pager|difftool|mergetool|gpg|browser|man)\."  # settings under names of others' choice
-)
+_NAMED = r"^(filter|diff|merge|alias|pager|difftool|mergetool|gpg|browser|man)\."  # others choose what comes after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +103,7 @@ class Repository:
     def _run(
         self, words: Sequence[str], content: bytes | None = None, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        return _run(self.top, self._owner, words, content, (extra or {}) | _render_settings(self._settings))
+        return _run(self.top, self._owner, words, content, {**(extra or {}), **_render_settings(self._settings)})
 
     def find_commit(self, revision: str) -> str:
         """The whole id of a revision; raises Refused for one that is not there."""
