@@ -203,9 +203,15 @@ def on_a_terminal(sandbox, **environ):
     environ = {**sandbox.environ, "TERM": "xterm", **environ}
     subprocess.run(sandbox.words("logs"), stdin=theirs, stdout=theirs, stderr=theirs, env=environ, check=True)
     os.close(theirs)
-    seen = os.read(ours, 65536).decode()
-    os.close(ours)
-    return seen
+    with open(ours, "rb", buffering=0) as terminal:
+        return b"".join(iter(lambda: read_or_end(terminal), b"")).decode()
+
+
+def read_or_end(terminal):
+    try:
+        return terminal.read(65536)
+    except OSError:  # EIO: nothing is left of what a side that has gone wrote
+        return b""
 
 
 def test_a_terminal_gets_a_colour_for_each_program(logged):

@@ -50,9 +50,10 @@ def test_a_supervisor_that_is_killed_is_replaced_within_two_seconds_and_there_is
 
 def test_sigterm_and_ctrl_c_stop_in_reverse_waves(sandbox):
     order = sandbox.root / "order"
-    command = f'trap "echo $BOOTSTRAP_SERVICE >> {order}; exit 0" TERM; while :; do sleep 0.01; done'
-    sandbox.sleeper("db", command=command)
-    sandbox.sleeper("api", extra="needs: [db]", command=command)
+    trap = f'trap "echo $BOOTSTRAP_SERVICE >> {order}; exit 0" TERM'
+    program = {"command": f"{trap}; echo armed; while :; do sleep 0.01; done", "ready": "{log: armed}"}
+    sandbox.sleeper("db", **program)
+    sandbox.sleeper("api", extra="needs: [db]", **program)
     for number in (signal.SIGTERM, signal.SIGINT):
         order.unlink(missing_ok=True)
         child = boot(sandbox)

@@ -36,8 +36,8 @@ def serve(sandbox, port, **check):
     check = {"exec": "test -e well", "every": "50ms", "failures": 2, "timeout": "5s"} | check
     folder = sandbox.service(
         "api",
-        f"health: {{port: {port}}}\nprocesses:\n  web:\n    ready: {{alive: 0s}}\n"
-        "    command: 'trap \"sleep 0.5; exit 0\" TERM; while :; do sleep 0.02; done'\n"
+        f"health: {{port: {port}}}\nprocesses:\n  web:\n    ready: {{log: armed}}\n"
+        "    command: 'trap \"sleep 0.5; exit 0\" TERM; echo armed; while :; do sleep 0.02; done'\n"
         f"    check: {json.dumps(check)}\n",
     )
     (folder / "well").touch()

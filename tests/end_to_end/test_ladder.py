@@ -78,10 +78,11 @@ def test_a_bare_signal_to_supervisord_runs_the_whole_ladder(sandbox, number):
 
 
 def test_a_bare_sigterm_ends_what_was_double_forked_and_what_ignores_it(sandbox):
-    stubborn = "setsid sh -c 'trap : TERM; while :; do sleep 0.05; done' & trap : TERM; while :; do sleep 0.05; done"
+    loop = "while :; do sleep 0.05; done"
+    stubborn = f"trap : TERM; setsid sh -c 'trap : TERM; echo armed; {loop}' & {loop}"
     sandbox.service(
         "api",
-        f"processes:\n  web:\n    ready: {{alive: 0s}}\n    command: {json.dumps(stubborn)}\n    stop: {{grace: 300ms}}\n",
+        f"processes:\n  web:\n    ready: {{log: armed}}\n    command: {json.dumps(stubborn)}\n    stop: {{grace: 300ms}}\n",
     )
     sandbox.run("up")
     begun = time.monotonic()
@@ -112,8 +113,8 @@ def test_a_stop_script_that_fails_is_told_and_the_ladder_goes_on(sandbox):
 def test_what_holds_up_a_stop_is_named_with_why_and_how_long(sandbox):
     sandbox.service(
         "api",
-        "processes:\n  web:\n    ready: {alive: 0s}\n    stop: {grace: 4s}\n"
-        "    command: 'trap \"\" TERM; while :; do sleep 0.05; done'\n",
+        "processes:\n  web:\n    ready: {log: armed}\n    stop: {grace: 4s}\n"
+        "    command: 'trap \"\" TERM; echo armed; exec sleep 1000'\n",
     )
     sandbox.run("up")
     pid = sandbox.pids()["api-web"]
@@ -171,8 +172,9 @@ def test_what_not_even_kill_ends_is_named_and_never_gets_a_second_copy(sandbox, 
 
 
 def test_a_hundred_programs_of_300_ms_are_down_within_800_ms_of_a_bare_sigterm(sandbox):
+    command = "trap 'sleep 0.3; exit 0' TERM; echo armed; sleep 1000 & wait"
     for number in range(100):
-        sandbox.sleeper(f"s{number:02}", command="trap 'sleep 0.3; exit 0' TERM; sleep 1000 & wait".replace("'", "''"))
+        sandbox.sleeper(f"s{number:02}", command=command.replace("'", "''"), ready="{log: armed}")
     sandbox.run("up")
     daemon = sandbox.daemon
     begun = time.monotonic()

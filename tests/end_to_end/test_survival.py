@@ -54,8 +54,8 @@ def test_a_child_that_left_its_session_is_gone_after_a_stop(sandbox):
 def test_the_stop_script_runs_first_with_the_programs_environment(sandbox):
     folder = sandbox.service(
         "api",
-        "processes:\n  web:\n    ready: {alive: 0s}\n"
-        "    command: 'trap \"echo term >> order; exit 0\" TERM; while :; do sleep 0.01; done'\n"
+        "processes:\n  web:\n    ready: {log: armed}\n"
+        "    command: 'trap \"echo term >> order; exit 0\" TERM; echo armed; while :; do sleep 0.01; done'\n"
         "    stop: {script: 'echo \"script $WORD\" >> order'}\n",
     )
     sandbox.config("services/api/common/WORD", "it's me")
@@ -129,10 +129,11 @@ def test_more_starts_than_the_window_allows_is_failed_and_up_starts_it_again(san
 def test_a_bare_sigterm_to_supervisord_stops_each_wave_in_parallel(sandbox):
     folder = sandbox.root / "order"
     folder.mkdir()
-    command = f'trap "sleep 0.2; echo $BOOTSTRAP_SERVICE >> {folder}/order; exit 0" TERM; while :; do sleep 0.01; done'
+    trap = f'trap "sleep 0.2; echo $BOOTSTRAP_SERVICE >> {folder}/order; exit 0" TERM'
+    program = {"command": f"{trap}; echo armed; while :; do sleep 0.01; done", "ready": "{log: armed}"}
     for name in ("a", "b", "c"):
-        sandbox.sleeper(name, command=command)
-    sandbox.sleeper("front", extra="needs: [a, b, c]", command=command)
+        sandbox.sleeper(name, **program)
+    sandbox.sleeper("front", extra="needs: [a, b, c]", **program)
     sandbox.run("up")
     begun = time.monotonic()
     kill_and_wait(sandbox.daemon, signal.SIGTERM)
