@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bootstrap import boot, control
 from bootstrap.errors import BootstrapError
-from bootstrap.world import clock, processes, signals, store, supervisord
+from bootstrap.world import children, clock, processes, signals, store, supervisord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ class _Loop:
     def run(self) -> None:
         """Until StopAsked."""
         while True:
-            signals.reap()
+            children.reap()
             try:
                 self._step()
             except BootstrapError as error:

@@ -182,32 +182,29 @@ def _allow_until(connection: socket.socket, deadline: float) -> None:
 
 
 def _probe_exec(probe: Exec, target: Target, deadline: float, timeout_s: float) -> str:
-    import subprocess  # noqa: PLC0415 - costs 10 ms, and most boxes have no such probe
-
     command = f'"{_quote(probe.command)}"'
     try:
-        process = subprocess.Popen(
-            # Through sh, as supervisord starts it: the run directory may be mounted noexec.
-            ["/bin/sh", target.run, "/bin/sh", "-c", probe.command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={MARK: target.mark},  # `run` makes the program's own
-            cwd="/",
-            start_new_session=True,  # no terminal of ours, and a group of its own
-        )
+        returncode, output = _run_until(probe.command, target, deadline)
     except OSError as error:
         raise _NotReadyError(f"cannot run {command}: {error.strerror}") from None
-    with process:
+    if output is None:
+        raise _NotReadyError(f"{command} did not end within {timeout_s:g} s")
+    if returncode != 0:
+        raise _NotReadyError(f"{command} {_describe_code(returncode)}{_last_line(output)}")
+    return f"{command} exited with code 0"
+
+
+def _run_until(command: str, target: Target, deadline: float) -> tuple[int, bytes | None]:
+    """Exit code and output; ``None`` for what did not end in time. Raises OSError when it can't be started."""
+    from bootstrap.world import children  # noqa: PLC0415 - costs 10 ms, and most boxes have no such probe
+
+    # Through sh, as supervisord starts it: the run directory may be mounted noexec. `run` makes the environment.
+    with children.started(["/bin/sh", target.run, "/bin/sh", "-c", command], {MARK: target.mark}) as process:
         try:
             output = _read_until_exit(process, deadline)
         finally:
             _kill_group(process)
-    if output is None:
-        raise _NotReadyError(f"{command} did not end within {timeout_s:g} s")
-    if process.returncode != 0:
-        raise _NotReadyError(f"{command} {_describe_code(process.returncode)}{_last_line(output)}")
-    return f"{command} exited with code 0"
+    return process.returncode, output
 
 
 def _read_until_exit(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:

@@ -78,12 +78,5 @@ def ignore_stopping() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def reap() -> None:
-    """Take leave of children that have ended, adopted ones too."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise StopAsked
