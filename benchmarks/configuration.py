@@ -1,7 +1,8 @@
-"""A generated repository → how long it takes to check it, and to resolve what a box needs of it.
+"""A generated repository → how long it takes to check it, to ask where its values come from, and to resolve it.
 
-Each figure is the median of some runs and stands beside what was promised. Linting is the whole command, interpreter
-and all; resolving is the part of ``up`` from directories to environments, in one process, without rendering.
+Each figure is the median of some runs and stands beside what was promised. What is typed is measured as the whole
+command, interpreter and all; resolving is the part of ``up`` from directories to environments, in one process, without
+rendering.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _COMMAND = Path(sys.executable).with_name("bootstrap")
+_SERVICES = tuple(f"s{number:02}" for number in range(50))
+_COMMITS = 5000
 _MODES = ("development", "review", "staging", "production")
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -62,8 +65,9 @@ def main() -> int:
     parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     directory = Path(tempfile.mkdtemp(prefix="bootstrap-bench-", dir=parent))
     try:
+        _write_repository(directory / "repository")
         figures = [
-            _measure_lint(directory / "lint", arguments.runs),
+            *_measure_commands(directory / "repository", arguments.runs),
             _measure_resolve(directory / "up", arguments.runs),
         ]
     finally:
@@ -72,14 +76,13 @@ def main() -> int:
     for figure in figures:
         spread = f"{min(figure.samples_ms):.0f}–{max(figure.samples_ms):.0f}"
         verdict = "holds" if figure.holds else "DOES NOT HOLD"
-        print(f"  {figure.title:<62}  {figure.median_ms:5.0f} ms  {spread:>9}  {figure.limit_ms:5.0f} ms  {verdict}")
+        print(f"  {figure.title:<76}  {figure.median_ms:5.0f} ms  {spread:>9}  {figure.limit_ms:5.0f} ms  {verdict}")
     return int(arguments.check and not all(figure.holds for figure in figures))
 
 
-def _measure_lint(root: Path, runs: int) -> Figure:
-    """50 services in four modes, 40 keys in each layer."""
-    for number in range(50):
-        name = f"s{number:02}"
+def _write_repository(root: Path) -> None:
+    """50 services in four modes, 40 keys in each layer; 5 000 commits, each of one value."""
+    for name in _SERVICES:
         _write(
             root / f"services/{name}/service.yaml",
             "requires: [KEY_00]\nenv: {LOG_LEVEL: info}\nprocesses: {web: {command: x}}\n",
@@ -95,11 +98,55 @@ def _measure_lint(root: Path, runs: int) -> Figure:
         "guard: {review: {against: [production]}}\n",
     )
     _write(root / "config/schema.yaml", "KEY_01: {required: true}\nLOG_LEVEL: {allowed: [info, warning]}\n")
+    _run_git(root, "init", "-q", "-b", "main")
+    _run_git(root, "add", "-A")
+    _run_git(root, "commit", "-qm", "Begin")
+    _run_git(root, "fast-import", "--quiet", given="".join(map(_render_commit, range(1, _COMMITS))))
+    _run_git(root, "reset", "-q", "--hard")
 
-    def lint() -> None:
-        subprocess.run([_COMMAND, "--root", root, "config", "lint"], check=True, stdout=subprocess.DEVNULL)
 
-    return Figure(title="config lint: 50 services × 4 modes × 40 keys", samples_ms=_time(lint, runs), limit_ms=3000)
+def _render_commit(number: int) -> str:
+    """One edit as git-fast-import(1) takes it."""
+    name, mode, key = _SERVICES[number % 50], _MODES[number // 50 % 4], number // 200 % 40
+    value = f"value {number} of {name}\n"
+    begins = "from refs/heads/main^0\n" if number == 1 else ""
+    return (
+        f"commit refs/heads/main\ncommitter Ada <ada@example.com> {1_767_225_600 + number * 60} +0000\n"
+        f"data <<END\nSet KEY_{key:02} of {name} in {mode}\nEND\n{begins}"
+        f"M 100644 inline config/services/{name}/{mode}/KEY_{key:02}\ndata {len(value)}\n{value}\n"
+    )
+
+
+def _run_git(root: Path, *words: str, given: str = "") -> None:
+    names = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    subprocess.run(["git", "-C", root, *names, *words], check=True, input=given, text=True)
+
+
+def _measure_commands(root: Path, runs: int) -> list[Figure]:
+    commands = (
+        (
+            "config explain KEY --service S --mode M",
+            ["explain", "KEY_03", "--service", "s07", "--mode", "production"],
+            1000,
+        ),
+        ("config impact HEAD~100", ["impact", "HEAD~100"], 2000),
+        ("config lint", ["lint"], 3000),
+    )
+    return [
+        Figure(
+            title=f"{title}: 50 × 4 × 40 keys, {_COMMITS} commits",
+            samples_ms=_time_command(root, words, runs),
+            limit_ms=limit,
+        )
+        for title, words, limit in commands
+    ]
+
+
+def _time_command(root: Path, words: list[str], runs: int) -> list[float]:
+    def type_it() -> None:
+        subprocess.run([_COMMAND, "--root", root, "config", *words], check=True, stdout=subprocess.DEVNULL)
+
+    return _time(type_it, runs)
 
 
 def _measure_resolve(root: Path, runs: int) -> Figure:
