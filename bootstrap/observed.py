@@ -51,6 +51,7 @@ class ObservedProgram:
     restarts: int  # by the supervisor, since it was last started on purpose
     deaths: int  # likewise
     last_exit: LastExit | None
+    log_start: tuple[int | None, int] = (None, 0)  # inode and size of its log when this process was started
 
     @property
     def store_name(self) -> str:

@@ -28,6 +28,7 @@ class _Course:
     unit: Unit
     check: Check
     checked: Checked
+    log_start: logs.Position
     due: float  # a moment of clock.now()
     look: Future[ProbeResult] | None = None
 
@@ -81,8 +82,14 @@ class Checks:
             if unit.check is None or program is None or (known and known.unit == unit and _is_same(known, program)):
                 continue
             check = parse_check(unit.check)
-            checked = Checked(pid=program.pid or 0)
-            self._courses[unit.name] = _Course(unit=unit, check=check, checked=checked, due=clock.now() + check.every_s)
+            inode, offset = program.log_start
+            self._courses[unit.name] = _Course(
+                unit=unit,
+                check=check,
+                checked=Checked(pid=program.pid or 0),
+                log_start=logs.Position(inode=inode, offset=offset),
+                due=clock.now() + check.every_s,
+            )
 
     def _wait(self, course: _Course, now: float) -> float:
         return 0.05 if course.look is not None else max(0.0, course.due - now)
@@ -93,7 +100,7 @@ class Checks:
             port=course.unit.port,
             run=f"{self._box.store}/{course.unit.store_name}/run",
             log=self._box.program_log(course.unit.name),
-            log_start=logs.Position(),
+            log_start=course.log_start,
             age_s=clock.now() - began,
             mark=self._mark,
         )

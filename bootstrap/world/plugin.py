@@ -38,7 +38,7 @@ from supervisor.xmlrpc import Faults, RPCError
 
 from bootstrap.box import Box
 from bootstrap.launcher import CGROUP
-from bootstrap.world import cgroups, ledger_file, processes
+from bootstrap.world import cgroups, ledger_file, logs, processes
 from bootstrap.world.shutdown import LOOK_AGAIN_S, Shutdown
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from bootstrap.ledger import Life
     from bootstrap.world.processes import Marked
 
-FIELDS = ("name", "fingerprint", "state", "pid", "age_s", "started_at", "restarts", "deaths", "last_exit")
+FIELDS = ("name", "fingerprint", "state", "pid", "age_s", "started_at", "restarts", "deaths", "last_exit", "log_start")
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 DEFAULT_WINDOW_S = 60.0
@@ -71,6 +71,7 @@ class Record:
         self.deaths = 0  # since it was last started by hand or by `up`
         self.started_at = 0.0  # wall clock, for people
         self.started = 0.0  # monotonic
+        self.log_start = logs.Position()
         self.window_s = DEFAULT_WINDOW_S
         self.allowed = DEFAULT_STARTS
         self.due = 0.0  # monotonic time of the next restart, 0 for none
@@ -121,6 +122,7 @@ class Plugin:
             record.restarts,
             record.deaths,
             record.last_exit,
+            (record.log_start.inode, record.log_start.offset),
         ]
 
     def update(self, sections: str, removed: list[str], policies: dict[str, list[Any]]) -> bool:
@@ -205,6 +207,7 @@ class Plugin:
     def _note_start(self, record: Record, event: Any) -> None:
         record.started = time.monotonic()
         record.started_at = time.time()
+        record.log_start = logs.read_end(self._box.program_log(event.process.group.config.name))
         record.starts.append(record.started)
         record.due = 0.0
         record.by_itself = event.from_state == ProcessStates.BACKOFF

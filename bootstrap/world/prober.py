@@ -25,14 +25,14 @@ _LONGEST_PAUSE_S = 0.1
 class Prober:
     """Looks at the processes of one program, one after the other if they die."""
 
-    def __init__(self, box: Box, unit: Unit, mark: str, log_start: Position | None = None) -> None:
+    def __init__(self, box: Box, unit: Unit, mark: str) -> None:
         self.probe: Probe = parse_probe(unit.ready)
         self._target = Target(
             program=unit.name,
             port=unit.port,
             run=f"{box.store}/{unit.store_name}/run",
             log=box.program_log(unit.name),
-            log_start=log_start or Position(),
+            log_start=Position(),
             age_s=0.0,
             mark=mark,
         )
@@ -44,7 +44,9 @@ class Prober:
     def look(self, program: ObservedProgram) -> ProbeResult | None:
         """The newest result for the process that lives now; ``None`` while there is none."""
         if isinstance(self.probe, Alive | Log):
-            return probe_once(self.probe, replace(self._target, age_s=program.age_s), TIMEOUT_S)
+            inode, offset = program.log_start  # what an earlier process has written says nothing about this one
+            now = replace(self._target, age_s=program.age_s, log_start=Position(inode=inode, offset=offset))
+            return probe_once(self.probe, now, TIMEOUT_S)
         if program.pid != self._pid:
             self._pid, self._result = program.pid, None
         if self._thread is None:

@@ -94,7 +94,7 @@ class Wait:
         return self._supervisor.observe(candidate.unit.name for candidate in waiting).programs
 
     def _candidate(self, unit: Unit, log_start: Position | None) -> _Candidate:
-        return _Candidate(unit=unit, prober=Prober(self._box, unit, self._mark, log_start), log_start=log_start)
+        return _Candidate(unit=unit, prober=Prober(self._box, unit, self._mark), log_start=log_start)
 
     def _tell(self, name: str, seconds: float) -> None:
         self._say(name, f"ready after {seconds:.1f} s" if seconds >= _WORTH_SAYING_S else "ready")

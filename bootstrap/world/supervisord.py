@@ -245,6 +245,7 @@ def _parse_program(raw: dict[str, Any]) -> ObservedProgram:
         restarts=raw["restarts"],
         deaths=raw["deaths"],
         last_exit=last and LastExit(code=last["code"], signal=last["signal"], cause=last["cause"], at=last["at"]),
+        log_start=tuple(raw.get("log_start") or (None, 0)),
     )
 
 

@@ -93,6 +93,19 @@ def test_deaths_that_a_program_has_recovered_from_are_no_failure_of_the_next_up(
     assert sandbox.status()["converged"]
 
 
+def test_what_an_earlier_process_wrote_says_nothing_about_its_successor(sandbox):
+    folder = sandbox.sleeper("api", command="[ -e quiet ] || echo armed; exec sleep 1000", ready="{log: armed}")
+    sandbox.run("up")
+    (folder / "quiet").touch()
+    pid = sandbox.pids()["api-web"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: sandbox.pids().get("api-web") not in {None, pid}, "its return")
+    assert [program["ready"] for program in sandbox.status()["programs"]] == [False]
+    with open(sandbox.box.program_log("api-web"), "ab") as log:
+        log.write(b"armed\n")
+    assert sandbox.status()["converged"]
+
+
 def test_a_crash_loop_is_slowed_down(sandbox):
     folder = sandbox.sleeper("api", command="cat /proc/uptime >> starts; exit 1")
     (folder / "starts").touch()
