@@ -103,6 +103,31 @@ class Bootstrap:
         return [str(_BIN / "bootstrap"), "--root", str(self._root), "--state", str(self._state), *words]
 
 
+class BootstrapTerm(Bootstrap):
+    """Stopped by a bare SIGTERM to supervisord, as an init system does it."""
+
+    name = "bootstrap, SIGTERM"
+    waits_until_ready = False  # nor does the stop: what is left is counted when everything has gone
+
+    def stop(self) -> None:
+        pid = int((self._state / "run" / "supervisord.pid").read_text(encoding="ascii"))
+        os.kill(pid, signal.SIGTERM)
+
+
+class BootstrapBoot(Bootstrap):
+    """Under `bootstrap boot`, which an init system starts."""
+
+    name = "bootstrap boot"
+
+    def start(self) -> int | None:
+        self._pid = spawn(self._verb("--tag", "mode=review", "boot"), self._output)
+        return None
+
+    def stop(self) -> None:
+        os.kill(self._pid, signal.SIGTERM)
+        os.waitpid(self._pid, 0)
+
+
 class Supervisord:
     """supervisord on a hand-written configuration: each program through three nested ``chpst -e``."""
 

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from contestants import (
     Bootstrap,
+    BootstrapBoot,
+    BootstrapTerm,
     Contestant,
     Runsvdir,
     Supervisord,
@@ -33,7 +35,7 @@ from contestants import (
 from measure import BenchmarkError, become_reaper, end_descendants
 from report import render_document, render_tables, render_verdicts
 from samples import Measured, Samples
-from session import Add, measure_session, measure_slow_stop
+from session import Add, measure_recovery, measure_session, measure_slow_stop
 from targets import judge_targets
 
 if TYPE_CHECKING:
@@ -103,6 +105,9 @@ class _Rounds:
                     self._session(measure_session, kind, size, self._samples)
                 for kind in _rotated(_slow_stoppers(contestants), turn):
                     self._session(measure_slow_stop, kind, size, self._samples)
+            if size in _SERIAL_SIZES:
+                self._session(measure_slow_stop, BootstrapTerm, size, self._samples)
+                self._session(measure_recovery, BootstrapBoot, size, self._samples)
             if size in _SERIAL_SIZES and Supervisord in contestants:
                 self._session(measure_slow_stop, SupervisordTerm, size, self._samples)
 

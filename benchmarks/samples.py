@@ -15,6 +15,8 @@ class Measured(Enum):
     NOOP = "apply, nothing changed", "ms"
     STATUS = "status", "ms"
     CHANGE = "one variable changed: to ready", "ms"
+    CRASH = "killed: to its new start", "ms"
+    RECOVERY = "supervisor killed: to one tree of each", "ms"
     STOP = "stop: last service gone", "ms"
     DOWN = "stop: everything gone", "ms"
     SLOW_STOP = "the same, each takes 300 ms", "ms"

@@ -6,6 +6,7 @@ Nothing else that we started runs meanwhile, so every process below us that is n
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ Add = Callable[[Measured, float], None]
 
 REPEATS = 3  # of what can be repeated within a session
 _OLD_S = 1.1
+_CRASHES = 5
 
 
 def measure_session(kind: type[Contestant], directory: Path, count: int, add: Add) -> None:
@@ -42,6 +44,7 @@ def measure_session(kind: type[Contestant], directory: Path, count: int, add: Ad
         _measure_memory(stamps, add)
         for revision in range(1, REPEATS + 1):
             _measure_change(contestant, services, str(revision), add)
+        _measure_crashes(services, add)
         _measure_stop(contestant, services, (Measured.STOP, Measured.DOWN), add)
     finally:
         end_descendants()
@@ -56,6 +59,24 @@ def measure_slow_stop(kind: type[Contestant], directory: Path, count: int, add: 
         contestant.start()
         services.wait_for_stamps()
         _measure_stop(contestant, services, (Measured.SLOW_STOP, Measured.SLOW_DOWN), add)
+    finally:
+        end_descendants()
+
+
+def measure_recovery(kind: type[Contestant], directory: Path, count: int, add: Add) -> None:
+    """The supervisor dies by KILL; whoever started it has to notice."""
+    services = write_services(directory, count, slow=False)
+    contestant = kind(services)
+    try:
+        contestant.write()
+        contestant.start()
+        for _ in range(REPEATS):
+            before = services.wait_for_stamps()
+            (supervisor,) = {descendants()[stamp.pid] for stamp in before.values()}
+            begun_ns = now_ns()
+            os.kill(supervisor, signal.SIGKILL)
+            add(Measured.RECOVERY, (services.wait_for_successors(before) - begun_ns) / 1e6)
+        contestant.stop()
     finally:
         end_descendants()
 
@@ -122,6 +143,16 @@ def _measure_change(contestant: Contestant, services: Services, revision: str, a
     add(Measured.CHANGE, (ready_ns - begun_ns) / 1e6)
     others = _restarted(before, services.read_stamps()) - {changed}
     add(Measured.OTHER_RESTARTS, float(len(others)))
+
+
+def _measure_crashes(services: Services, add: Add) -> None:
+    """Programs that have run for a while die by KILL, one after the other."""
+    stamps = services.read_stamps()
+    for name in services.names[:_CRASHES]:
+        _wait_until_old(stamps[name])
+        begun_ns = now_ns()
+        os.kill(stamps[name].pid, signal.SIGKILL)
+        add(Measured.CRASH, (services.wait_for_successors({name: stamps[name]}) - begun_ns) / 1e6)
 
 
 def _wait_until_old(stamp: Stamp) -> None:

@@ -12,9 +12,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from measure import TIMEOUT_S, BenchmarkError
+from measure import TIMEOUT_S, BenchmarkError, now_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 STOP_S = 0.3  # what a slow service takes to stop
@@ -93,6 +94,20 @@ class Services:
             if time.monotonic() > deadline:
                 raise BenchmarkError(f'cannot change service "{name}": it never saw {VARIABLE}={revision}')
             time.sleep(_POLL_S)
+
+    def wait_for_successors(self, before: Mapping[str, Stamp]) -> int:
+        """Wait until each of these services has started anew; the answer is when we saw the last one.
+
+        Looks without a pause: the times of files tick every few ms, which is longer than what is measured.
+        """
+        deadline = time.monotonic() + TIMEOUT_S
+        waiting = dict(before)
+        while waiting:
+            new = {name: self._read_stamp(name) for name in waiting}
+            waiting = {n: old for n, old in waiting.items() if (s := new[n]) is None or s.pid == old.pid}
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"cannot restart {sorted(waiting)}: still dead after {TIMEOUT_S:.0f} s")
+        return now_ns()
 
     @property
     def _stamps(self) -> Path:
