@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing
 from bootstrap.rendering import Generation, Rendering, facts_of
 from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord
+from bootstrap.world.facts import read_facts
 from bootstrap.world.ready_record import ReadyRecord
 from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
 
@@ -212,7 +213,7 @@ def _diff(
     box: Box, rendering: Rendering, observed: Observed, left_stopped: frozenset[str] = frozenset()
 ) -> tuple[Action, ...]:
     names = differing(rendering.generation, observed)
-    facts = store.read_facts(box, names) | facts_of(rendering.entries)
+    facts = read_facts(box, names) | facts_of(rendering.entries)
     return diff_generation(rendering.generation, observed, facts, left_stopped)
 
 

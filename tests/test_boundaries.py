@@ -1,6 +1,8 @@
 """The rule that holds the house up: stages are pure, and only the command line prints or exits."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,11 @@ def test_a_similar_name_is_no_breach(source):
 @pytest.mark.parametrize("source", ["print(1)", "sys.exit(2)", "exit()", "raise SystemExit(1)", "raise SystemExit"])
 def test_a_print_or_an_exit_would_be_noticed(source):
     assert list(exits_and_prints(source))
+
+
+def test_supervisord_is_not_burdened_with_what_only_commands_need():
+    """It is resident on every box; each of these would cost it half a megabyte or more."""
+    heavy = {"bootstrap.definition", "bootstrap.world.store", "bootstrap.world.probes", "subprocess", "yaml", "click"}
+    loaded = "import sys, bootstrap.world.plugin; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", loaded], capture_output=True, text=True, check=True)
+    assert not heavy & set(done.stdout.split())

@@ -15,14 +15,15 @@ from bootstrap.errors import ApplyFailed
 from bootstrap.observed import ObservedProgram
 from bootstrap.rendering import waves_of
 from bootstrap.world import ledger_file, processes, store
-from bootstrap.world.stopping import GRACE_S, Stopper
+from bootstrap.world.ladder import GRACE_S
+from bootstrap.world.stopping import Stopper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bootstrap.box import Box
+    from bootstrap.world.ladder import Ladder
     from bootstrap.world.processes import Marked
-    from bootstrap.world.stopping import Ladder
 
 
 def sweep(box: Box, living: int | None, say: Callable[[str, str], None]) -> dict[str, str]:

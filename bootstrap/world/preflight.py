@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import ApplyFailed, DefinitionError, Unavailable
 from bootstrap.reconcile import Action, Replace, Start
 from bootstrap.world import processes, store
+from bootstrap.world.facts import read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +26,7 @@ def check(box: Box, actions: Iterable[Action]) -> None:
     if not coming:
         return
     _check_tools()
-    facts = store.read_facts(box, [action.unit.store_name for action in coming])
+    facts = read_facts(box, [action.unit.store_name for action in coming])
     _check_store(
         box, {action.program: action.unit.store_name for action in coming if action.unit.store_name not in facts}
     )

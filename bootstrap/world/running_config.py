@@ -12,6 +12,7 @@ from bootstrap.edits import KeyChange
 from bootstrap.errors import Unavailable
 from bootstrap.variable import Reference
 from bootstrap.world import store, supervisord
+from bootstrap.world.facts import read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ def diff_running(box: Box, surveyed: Iterable[Surveyed]) -> Iterator[tuple[str, 
     if supervisor is None or current is None:
         raise Unavailable('cannot compare with this box: nothing runs here\n  way out: "bootstrap up"')
     running = {program.name: program.store_name for program in supervisor.observe().programs}
-    facts = store.read_facts(box, running.values())
+    facts = read_facts(box, running.values())
     key = store.read_key(box, keep=False)
     wanted = {
         one.program.name: one

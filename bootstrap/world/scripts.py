@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from bootstrap.errors import Unavailable
 from bootstrap.launcher import MARK
-from bootstrap.world import clock, disk, logs, masking, store
+from bootstrap.world import clock, disk, logs, masking
+from bootstrap.world.facts import read_facts
 from bootstrap.world.readiness import TAIL_LINES
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def prepare_directories(box: Box, units: Sequence[Unit]) -> None:
     """Make each service's data directory, its own user's."""
-    facts = store.read_facts(box, [unit.store_name for unit in units])
+    facts = read_facts(box, [unit.store_name for unit in units])
     for unit in units:
         path = box.data(unit.service)
         disk.make_directory(path, 0o700)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.launcher import MARK
 from bootstrap.world import processes
-from bootstrap.world.stopping import Ladder, read_ladders
+from bootstrap.world.ladder import Ladder, read_ladders
 
 if TYPE_CHECKING:
     from collections.abc import Callable

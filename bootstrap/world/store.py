@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.rendering import Generation, Rendering, StoreEntry, parse_summary, render_summary
 from bootstrap.world import cgroups, clock, disk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
     from bootstrap.box import Box
 
@@ -196,18 +196,6 @@ def write_remembered(box: Box, inputs: bytes, generation: Generation) -> None:
     """Remember what these inputs were rendered into; where the disk refuses, they are read once more than needed."""
     with contextlib.suppress(Unavailable):
         disk.write_for_this_boot(f"{box.run}/remembered", generation.id.encode() + b"\n" + inputs)
-
-
-def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What is known about rendered programs, by store name; names that are gone are left out."""
-    facts = {name: disk.read_mapping(f"{box.store}/{name}/program.json") for name in store_names}
-    return {name: known for name, known in facts.items() if _are_whole(known)}
-
-
-def _are_whole(facts: Mapping[str, Any]) -> bool:
-    """Whether what others rely on is there; a damaged file is as good as none."""
-    stop = facts.get("stop")
-    return isinstance(facts.get("directory"), str) and isinstance(facts.get("env"), dict) and isinstance(stop, dict)
 
 
 def forget_remembered(box: Box) -> None:
