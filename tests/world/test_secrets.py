@@ -312,7 +312,7 @@ def test_a_path_without_parameters_is_refused(moto, path):
 
 
 def test_all_references_together_have_one_deadline(scripted, monkeypatch):
-    monkeypatch.setattr("bootstrap.world.secrets._PATIENCE_S", 0.3)
+    monkeypatch.setattr("bootstrap.world.secrets._PATIENCE_S", 1.0)
     server = scripted((400, json.dumps({"__type": "ThrottlingException", "message": "slow down"})))
     with pytest.raises(Unavailable) as error:
         resolve_references([ssm(f"/{number}") for number in range(30)])
