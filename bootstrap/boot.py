@@ -74,6 +74,7 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
     store.open_state(box)
     with lock.held(box, "up", wait_s=request.lock_wait_s, say=lambda text: say("", text)):
         store.open_state(box)  # once more: a ``down`` may have removed it while we waited
+        store.settle_format(box)
         store.forget_earlier_boot(box)
         store.remove_leftovers(box)
         with supervision.reached(box) as supervised:
@@ -96,6 +97,7 @@ def restore(
     """
     deadline = clock.now() + request.timeout_s
     with lock.held(box, doing, wait_s=request.lock_wait_s, say=lambda text: say("", text)):
+        store.settle_format(box)
         store.forget_earlier_boot(box)
         generation = store.read_current(box) if generation_id is None else store.read_generation(box, generation_id)
         if generation is None or not store.has_entries(box, generation):

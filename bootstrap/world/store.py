@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
 
 KEPT_GENERATIONS = 5  # beside the one in force; their programs stay in the store, for a rollback
+_FORMAT = b"1\n"  # of everything in the state directory that is read again
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -42,6 +43,25 @@ def open_state(box: Box) -> None:
         )
     if status.st_mode & 0o077:
         os.chmod(box.run, 0o700)
+
+
+def settle_format(box: Box) -> None:
+    """State that an older bootstrap has left is rendered anew; what a newer one has left is refused. Lock held.
+
+    Raises DefinitionError. There has been one format so far, and at first no file that names it.
+    """
+    path = f"{box.state}/format"
+    found = disk.read_if_there(path)
+    if found == _FORMAT:
+        return
+    if found is not None and found.strip().isdigit() and int(found) > int(_FORMAT):
+        raise DefinitionError(
+            f'cannot use the state directory "{box.state}": a newer bootstrap has written it '
+            f"(format {int(found)}; this one knows {int(_FORMAT)})\n"
+            "  way out: install that version again, or run its `bootstrap down` first"
+        )
+    forget_remembered(box)
+    disk.write_durably(path, _FORMAT)
 
 
 def forget_earlier_boot(box: Box) -> None:
@@ -231,7 +251,7 @@ def remove_everything(box: Box) -> None:
     cgroups.remove(box)
     for path in (box.current, box.generations):
         _remove_tree(path)
-    for name in ("key", "last-identity.json", "stopped.json", "secret-versions.json"):
+    for name in ("format", "key", "last-identity.json", "stopped.json", "secret-versions.json"):
         disk.remove_if_there(f"{box.state}/{name}")
     for name in os.listdir(box.run):
         if f"{box.run}/{name}" != box.lock:

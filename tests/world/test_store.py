@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from bootstrap.box import Box
 from bootstrap.definition import Http, render_probe
-from bootstrap.errors import Unavailable
+from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.rendering import Generation, Rendering, StoreEntry
 from bootstrap.world import disk, store
 from test_reconcile import unit
@@ -140,6 +141,35 @@ def test_a_reboot_forgets_everything_in_the_run_directory_but_not_the_generation
     store.forget_earlier_boot(box)
     assert os.listdir(box.store) == []
     assert store.read_current(box) == rendering().generation
+
+
+def test_state_without_a_format_is_rendered_anew(box):
+    store.write_generation(box, rendering())
+    store.write_remembered(box, b"stamp", rendering().generation)
+    assert store.read_remembered(box, b"stamp") is not None
+    store.settle_format(box)
+    assert store.read_remembered(box, b"stamp") is None
+    store.write_remembered(box, b"stamp", rendering().generation)
+    store.settle_format(box)
+    assert store.read_remembered(box, b"stamp") is not None
+
+
+@pytest.mark.parametrize("damaged", [b"", b"x\n", b"0\n"])
+def test_a_damaged_format_is_written_again(box, damaged):
+    Path(f"{box.state}/format").write_bytes(damaged)
+    store.settle_format(box)
+    assert Path(f"{box.state}/format").read_bytes() == b"1\n"
+
+
+def test_state_of_a_newer_bootstrap_is_refused_and_left_alone(box):
+    Path(f"{box.state}/format").write_bytes(b"2\n")
+    with pytest.raises(DefinitionError) as error:
+        store.settle_format(box)
+    assert str(error.value) == (
+        f'cannot use the state directory "{box.state}": a newer bootstrap has written it (format 2; this one knows 1)\n'
+        "  way out: install that version again, or run its `bootstrap down` first"
+    )
+    assert Path(f"{box.state}/format").read_bytes() == b"2\n"
 
 
 def test_the_key_is_made_once(box):
