@@ -28,8 +28,9 @@ SHELL_NAMES = frozenset(
     FUNCNAME GROUPS HISTCMD RANDOM SECONDS SHELLOPTS SRANDOM UID
     """.split()  # noqa: SIM905 - a list of words, read as one
 )
-# supervisord adds these to every child; a program must not be able to tell who started it.
+# supervisord, and the Python that it runs on, add these; a program must not be able to tell who started it.
 SUPERVISOR_NAMES = (
+    "LC_CTYPE",
     "SUPERVISOR_ENABLED",
     "SUPERVISOR_SERVER_URL",
     "SUPERVISOR_PROCESS_NAME",

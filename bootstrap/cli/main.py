@@ -22,6 +22,7 @@ VERBS = {
     "boot": "bootstrap.cli.boot",
     "config": "bootstrap.cli.config",
     "down": "bootstrap.cli.down",
+    "export": "bootstrap.cli.export",
     "generations": "bootstrap.cli.generations",
     "identity": "bootstrap.cli.identity",
     "logs": "bootstrap.cli.logs",

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from support import private_network
+from support.checkout import ROOT, make_checkout, run_all
 
-ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 SAME = [
     (re.compile(r"generation [0-9a-f]{16}"), "generation G"),
@@ -42,28 +36,7 @@ def alike(output):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """What a fresh clone has, beside the environment that `make` has set up."""
-    for name in ("services", "config"):
-        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "bootstrap.env", tmp_path)
-    (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
-    return tmp_path
-
-
-def run_all(checkout, commands):
-    script = checkout / "script"
-    steps = [f"{{ {command}\n}} >{checkout}/out.{number} 2>&1 </dev/null" for number, command in enumerate(commands)]
-    script.write_text("\n".join([f"cd {checkout}", *steps, ".venv/bin/bootstrap down >/dev/null 2>&1"]) + "\n")
-    words = private_network.words(script)
-    if words is None:
-        if os.environ.get("CI"):
-            pytest.fail("cannot make a network namespace, which CI must be able to")
-        pytest.skip("cannot make a network namespace here (needs root or user namespaces)")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run(
-        words, env={"PATH": path, "HOME": "/", "AWS_EC2_METADATA_DISABLED": "true"}, timeout=120, check=False
-    )
-    return [(checkout / f"out.{number}").read_text() for number in range(len(commands))]
+    return make_checkout(tmp_path)
 
 
 def test_every_transcript_is_what_really_happens(checkout):
