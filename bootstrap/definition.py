@@ -93,6 +93,7 @@ class Stop:
     signal: str = "TERM"
     grace_s: float = 10.0
     script: str | None = None
+    instead: bool = False  # of the signal, if the script exits 0, as runsv takes `control/t`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,9 @@ class Process:
     stop: Stop = field(default_factory=Stop)
     reload: str | None = None
     restart: Restart = field(default_factory=Restart)
+    finish: str | None = None  # a script that is run after every end, with exit code and signal, as runsv runs `finish`
+    log: str | None = None  # a line of sh that gets the standard output on its standard input, as runsv runs `log/run`
+    start: Literal["always", "by-hand"] = "always"
     user: str | None = None
     limits: Limits = field(default_factory=Limits)
 

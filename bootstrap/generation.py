@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os.path
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from bootstrap.variable import Account
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bootstrap.definition import Process
     from bootstrap.plan import Plan, Program
     from bootstrap.variable import Environment
 
@@ -51,7 +53,7 @@ def render_generation(
     planned = {program.service.name for program in plan.programs}
     units, entries = [], []
     for program in plan.programs:
-        launch = launch_of(program, accounts[program.name], me)
+        launch = launch_of(program, accounts[program.name], me, os.path.dirname(store))
         unit, entry = _render_program(program, launch, environments[program.name], planned, store, key)
         entry = _with_versions(entry, environments[program.name], versions or {})
         units.append(unit)
@@ -69,8 +71,11 @@ def render_generation(
     return Rendering(generation=generation, entries=tuple(entries))
 
 
-def launch_of(program: Program, account: Account, me: int) -> Launch:
-    """How a program is started, as far as that is not its environment; ``me`` is the uid that starts it."""
+def launch_of(program: Program, account: Account, me: int, pipes: str | None = None) -> Launch:
+    """How a program is started, as far as that is not its environment; ``me`` is the uid that starts it.
+
+    ``pipes`` is the directory of the pipes between programs and their loggers, where it is to use them.
+    """
     credentials = Credentials(uid=account.uid, gid=account.gid, user=account.name) if account.uid != me else None
     return Launch(
         program=program.name,
@@ -78,6 +83,8 @@ def launch_of(program: Program, account: Account, me: int) -> Launch:
         directory=working_directory(program),
         credentials=credentials,
         limits=program.process.limits,
+        output=f"{pipes}/pipe-{program.name}" if pipes and program.process.log is not None else None,
+        input=f"{pipes}/pipe-{program.writer}" if pipes and program.writer is not None else None,
     )
 
 
@@ -109,6 +116,8 @@ def _render_program(
         restart_window_s=process.restart.window_s,
         restart_starts=process.restart.starts,
         setup=program.service.setup,
+        by_hand=process.start == "by-hand",
+        stop_instead=process.stop.instead,
     )
     run = render_run(launch, f"{store}/{unit.store_name}/env")
     files = {
@@ -118,7 +127,9 @@ def _render_program(
         "secrets": (json.dumps([v.value for v in environment.variables.values() if v.secret]).encode(), 0o600),
     }
     if process.stop.script is not None:
-        files["control/t"] = (_render_stop_script(process.stop.script, f"{store}/{unit.store_name}"), 0o700)
+        files["control/t"] = (_render_script(process.stop.script, f"{store}/{unit.store_name}"), 0o700)
+    if process.finish is not None:
+        files["finish"] = (_render_script(f'{process.finish} "$@"', f"{store}/{unit.store_name}"), 0o700)
     return unit, StoreEntry(name=unit.store_name, files=files)
 
 
@@ -140,9 +151,10 @@ def working_directory(program: Program) -> str:
     return service.folder if service.directory == "." else f"{service.folder}/{service.directory}"
 
 
-def _render_stop_script(script: str, entry: str) -> bytes:
-    """runsv runs ``control/t`` before it sends TERM; so do we. It has the program's environment, user and directory."""
-    return f"#!/bin/sh\nexec /bin/sh {quote(entry)}/run /bin/sh -c {quote(script)}\n".encode(errors="surrogateescape")
+def _render_script(script: str, entry: str) -> bytes:
+    """``control/t`` or ``finish``, called as runsv would; it has the program's environment, user and directory."""
+    line = f'exec /bin/sh {quote(entry)}/run /bin/sh -c {quote(script)} sh "$@"'
+    return f"#!/bin/sh\n{line}\n".encode(errors="surrogateescape")
 
 
 def describe_program(program: Program, environment: Environment, key: bytes) -> dict[str, Any]:
@@ -163,13 +175,22 @@ def _facts(program: Program, launch: Launch, environment: Environment, key: byte
         "directory": launch.directory,
         "user": None if launch.credentials is None else [launch.credentials.uid, launch.credentials.gid],
         "limits": asdict(launch.limits),
-        "stop": asdict(process.stop) | {"group": leaves_a_shell(process.command)},
+        "stop": _describe_stop(process),
         "restart": asdict(process.restart),
+        **({"finish": process.finish} if process.finish else {}),
+        **({"log": True} if process.log else {}),  # what the logger does is its own affair
         "env": {
             name: [_digest(key, variable.value.encode(errors="surrogateescape"), 8), variable.file]
             for name, variable in environment.variables.items()
         },
     }
+
+
+def _describe_stop(process: Process) -> dict[str, Any]:
+    known = asdict(process.stop) | {"group": leaves_a_shell(process.command)}
+    if not process.stop.instead:
+        del known["instead"]  # what few have is said only of them: so it changes no other fingerprint
+    return known
 
 
 def _refuse_shell_names(plan: Plan, environments: Mapping[str, Environment]) -> None:

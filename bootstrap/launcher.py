@@ -61,6 +61,8 @@ class Launch:
     directory: str
     credentials: Credentials | None
     limits: Limits
+    output: str | None = None  # the pipe that the program's standard output goes into
+    input: str | None = None  # the pipe that its standard input comes from
 
 
 def quote(text: str) -> str:
@@ -81,6 +83,7 @@ def render_run(launch: Launch, env_file: str, spare: tuple[int, ...] = ()) -> st
         f"cd {quote(launch.directory)} || exit 111",
         f"unset {' '.join(SUPERVISOR_NAMES)} {CGROUP} OLDPWD SHLVL",
         f"export {PROGRAM}={launch.program}",  # before exec: a command that is a shell itself is known by it too
+        *_pipe_lines(launch),
         f'exec 3<&0 {_privileges(launch)} /bin/sh -s -- "$@" <{quote(env_file)}{closing}',
     ]
     return "\n".join(lines) + "\n"
@@ -111,6 +114,16 @@ def shell_names(keys: Iterable[str]) -> list[str]:
 
 def _group_lines(program: str) -> list[str]:
     return [f'[ -z "${{{CGROUP}-}}" ] || echo 0 >"${CGROUP}/{program}/cgroup.procs" || exit 111']
+
+
+def _pipe_lines(launch: Launch) -> list[str]:
+    """A pipe outlives both its ends, as the one that runsv holds: each is opened for reading and writing."""
+    ends = [(pipe, redirection) for pipe, redirection in ((launch.output, "1<>"), (launch.input, "<>")) if pipe]
+    return [
+        f'[ "$#" -gt 0 ] || {{ mkfifo -m 600 {quote(pipe)} 2>/dev/null; [ -p {quote(pipe)} ] && '
+        f"exec {redirection}{quote(pipe)}; }} || exit 111"
+        for pipe, redirection in ends
+    ]
 
 
 def _limit_lines(program: str, limits: Limits) -> list[str]:

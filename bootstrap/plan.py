@@ -11,10 +11,10 @@ planned on this box (a production box runs one service) are somebody else's and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bootstrap.definition import Catalog, Process, Service, program_names
+from bootstrap.definition import Alive, Catalog, Process, Service, program_names
 from bootstrap.errors import DefinitionError, TagError
 from bootstrap.spelling import did_you_mean, listed, quoted
 from bootstrap.waves import count_waves
@@ -35,6 +35,7 @@ class Program:
     instance: int  # counted from 1
     port: int | None
     wave: int  # counted from 0
+    writer: str | None = None  # of a logger: the program whose output it reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +68,11 @@ def resolve_plan(identity: Identity, catalog: Catalog) -> Plan:
             service, process, identity.scale.get(process.name, process.instances), waves[service.name]
         )
     ]
-    clashes = [*_equal_names(programs), *_equal_ports(programs, catalog.services.get(identity.service or ""))]
+    box_service = catalog.services.get(identity.service or "")
+    clashes = [*_equal_names(_with_loggers(programs)), *_equal_ports(programs, box_service)]
     if clashes:
         raise DefinitionError(*clashes)
+    programs = _with_loggers(programs)
     return Plan(identity=identity, programs=tuple(sorted(programs, key=lambda program: (program.wave, program.name))))
 
 
@@ -161,6 +164,23 @@ def _instances(service: Service, process: Process, instances: int, wave: int) ->
     for index, name in enumerate(program_names(service.name, process.name, instances)):
         port = None if process.port is None else process.port + index
         yield Program(name=name, service=service, process=process, instance=index + 1, port=port, wave=wave)
+
+
+def _with_loggers(programs: list[Program]) -> list[Program]:
+    """A logger is a program of its own, restarted on its own, a wave earlier: there before and after its writer."""
+    loggers = [_logger(program, program.process.log) for program in programs if program.process.log is not None]
+    if not loggers:
+        return programs
+    doubled = [replace(program, wave=2 * program.wave + 1) for program in programs]
+    return [*(replace(logger, wave=2 * logger.wave) for logger in loggers), *doubled]
+
+
+def _logger(program: Program, command: str) -> Program:
+    process = program.process
+    logger = Process(
+        name=f"{process.name}-log", command=command, user=process.user, start=process.start, ready=Alive(after_s=0.0)
+    )
+    return replace(program, name=f"{program.name}-log", process=logger, port=None, writer=program.name)
 
 
 def _equal_names(programs: Iterable[Program]) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """Somebody has stopped it by hand, and nobody has asked for it since."""
+    """Somebody has stopped it by hand, or has to start it so, and nobody has asked for it since."""
 
     program: str
     unit: Unit
@@ -89,7 +89,7 @@ def diff_generation(
         if program.name not in wanted
     ]
     decisions = (_decide(unit, running.get(unit.name), facts) for unit in generation.units)
-    return (*stops, *(_leave(d) if isinstance(d, Start) and d.program in left_stopped else d for d in decisions))
+    return (*stops, *(_leave_or_start(d, left_stopped) if isinstance(d, Start) else d for d in decisions))
 
 
 def differing(generation: Generation, observed: Observed) -> tuple[str, ...]:
@@ -112,8 +112,14 @@ def changes_something(actions: Iterable[Action]) -> bool:
     return any(not isinstance(action, Keep | Leave) for action in actions)
 
 
-def _leave(start: Start) -> Leave:
-    return Leave(program=start.program, unit=start.unit, running=start.running, reasons=("it was stopped by hand",))
+def _leave_or_start(start: Start, left_stopped: Collection[str]) -> Leave | Start:
+    if start.unit.by_hand:
+        reason = "only a person starts it"
+    elif start.program in left_stopped:
+        reason = "it was stopped by hand"
+    else:
+        return start
+    return Leave(program=start.program, unit=start.unit, running=start.running, reasons=(reason,))
 
 
 def _decide(unit: Unit, running: ObservedProgram | None, facts: Mapping[str, Mapping[str, Any]]) -> Action:
@@ -184,5 +190,7 @@ def _explain_rest(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         "limits": "its limits",
         "stop": "the way it is stopped",
         "restart": "its restart policy",
+        "finish": "its finish script",
+        "log": "its logger",
     }
     return [f"{word} has changed ({new['file']})" for key, word in words.items() if old.get(key) != new.get(key)]

@@ -35,6 +35,8 @@ class Unit:
     restart_window_s: float
     restart_starts: int
     setup: tuple[str, ...]
+    by_hand: bool = False  # only a person starts it
+    stop_instead: bool = False  # the stop script stands for the signal if it exits 0
 
     @property
     def store_name(self) -> str:

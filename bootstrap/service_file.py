@@ -83,6 +83,7 @@ _STOP: Keys = {
     "signal": ("signal", SIGNAL),
     "grace": ("grace_s", _LENGTH_OR_ZERO),
     "script": ("script", SCRIPT),
+    "instead": ("instead", BOOLEAN),
 }
 _RESTART: Keys = {
     "window": ("window_s", _LENGTH),
@@ -204,6 +205,7 @@ def _escapes(directory: str, node: Node) -> Iterator[Problem]:
     for base, pattern in (
         (".", ("directory",)),
         (directory, ("processes", "*", "stop", "script")),
+        (directory, ("processes", "*", "finish")),
     ):
         for path, found in nodes_at(node, *pattern):
             if isinstance(found, Scalar) and _climbs_out(posixpath.join(base, found.text)):
@@ -224,6 +226,9 @@ _PROCESS: Keys = {
     "stop": ("stop", record(Stop, _STOP)),
     "reload": ("reload", SIGNAL),
     "restart": ("restart", record(Restart, _RESTART)),
+    "finish": ("finish", SCRIPT),
+    "log": ("log", COMMAND),
+    "start": ("start", choice("always", "by-hand")),
     "user": ("user", USER),
     "limits": ("limits", record(Limits, _LIMITS)),
 }

@@ -39,7 +39,9 @@ class ProgramStatus:
 
     @property
     def is_converged(self) -> bool:
-        """Whether it runs, ready, as exactly what is wanted."""
+        """Whether it runs, ready, as exactly what is wanted, or waits for a person to start it."""
+        if self.unit is not None and self.unit.by_hand and self.state == "stopped":
+            return True
         if self.unit is None or self.program is None:
             return False
         return (

@@ -57,8 +57,8 @@ class _Abandoned:
     def __init__(self, left: Iterable[Marked]) -> None:
         self._mains = _mains(left)
 
-    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:
-        for program in programs:
+    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder], spared: Collection[str]) -> None:
+        for program in (program for program in programs if program.name not in spared):
             mains = self._mains[program.name]
             number = signal.Signals[f"SIG{ladders[program.name].signal}"]
             with processes.held([p.pid for p in mains], {p.pid: p.start for p in mains}) as descriptors:

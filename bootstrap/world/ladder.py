@@ -26,6 +26,7 @@ class Ladder:
     signal: str
     grace_s: float
     whole_group: bool  # the signal is for all that shares the main process's group
+    instead: bool = False  # a script that exits 0 stands for the signal; the supervisor then leaves that to us
 
     @property
     def patience_s(self) -> float:
@@ -48,4 +49,5 @@ def _ladder(box: Box, store_name: str, facts: Mapping[str, Any] | None) -> Ladde
         signal=name if f"SIG{name}" in signal.Signals.__members__ else "TERM",
         grace_s=float(grace_s) if isinstance(grace_s, int | float) else GRACE_S,
         whole_group=stop.get("group") is True,
+        instead=stop.get("instead") is True,
     )

@@ -39,7 +39,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from bootstrap.box import Box
 from bootstrap.launcher import CGROUP
 from bootstrap.world import cgroups, ledger_file, logs, processes
-from bootstrap.world.shutdown import LOOK_AGAIN_S, Shutdown
+from bootstrap.world.shutdown import LOOK_AGAIN_S, Shutdown, spawn_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,7 @@ FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 DEFAULT_WINDOW_S = 60.0
 DEFAULT_STARTS = 5
+_NEVER_S = 1e9
 REST_S = 0.2  # how long the main loop may wait for KILL to do its work
 
 
@@ -75,6 +76,7 @@ class Record:
         self.window_s = DEFAULT_WINDOW_S
         self.allowed = DEFAULT_STARTS
         self.due = 0.0  # monotonic time of the next restart, 0 for none
+        self.finishing = 0  # pid of its `finish`, while that runs
 
 
 class Plugin:
@@ -90,7 +92,8 @@ class Plugin:
         self._memory = _Memory()
         self._cgroup = os.environ.get(CGROUP)
         self._ghosts: dict[str, list[Marked]] = {}  # what a program has left and what not even KILL has ended yet
-        self._shutdown = Shutdown(supervisord, self._box, self._strangers.get)
+        self._finishing: dict[int, Any] = {}  # pid of a `finish` → the process that has ended
+        self._shutdown = Shutdown(supervisord, self._box, self._strangers.get, self._is_finishing)
         self._time = _keep_steady_time()
         self._turns = 1  # how many polls must not wait, because something has happened
         _Wake(self)
@@ -115,8 +118,8 @@ class Plugin:
         return [
             group.config.name,
             process.config.name,
-            process.state,
-            process.pid,
+            ProcessStates.STOPPING if record.finishing else process.state,
+            process.pid or record.finishing,
             round(now - record.started, 3) if process.pid else 0.0,
             record.started_at if process.pid else None,
             record.restarts,
@@ -128,7 +131,8 @@ class Plugin:
     def update(self, sections: str, removed: list[str], policies: dict[str, list[Any]]) -> bool:
         """Remove stopped groups, then add the programs of these INI sections.
 
-        ``policies`` maps names to a window in seconds and the starts that are allowed inside it.
+        ``policies`` maps names to a window in seconds, the starts that are allowed inside it, and whether a stop
+        sends no signal: then whoever asks for it sends one, unless a script has stood for it.
         """
         supervisord = self._supervisord
         if supervisord.options.mood < SupervisorStates.RUNNING:
@@ -146,9 +150,12 @@ class Plugin:
         for group in added:
             if not supervisord.add_process_group(group):
                 raise RPCError(Faults.ALREADY_ADDED, group.name)
-        for name, (window_s, starts) in policies.items():
+        for name, (window_s, starts, *more) in policies.items():
             self._record(name).window_s = float(window_s)
             self._record(name).allowed = int(starts)
+            if any(more) and name in supervisord.process_groups:
+                for process in supervisord.process_groups[name].processes.values():
+                    process.config.stopsignal = 0  # kill(2) sends nothing then
         for name in set(removed) - {group.name for group in added}:
             self._records.pop(name, None)
         return True
@@ -191,15 +198,15 @@ class Plugin:
             case ProcessStates.STOPPED:
                 record.due = 0.0
                 if event.from_state == ProcessStates.STOPPING:
-                    self._note_exit(record, process, "stopped")
+                    self._begin_finish(record, process, self._note_exit(record, process, "stopped"))
             case ProcessStates.EXITED:
                 self._end_rest(process)
-                self._note_exit(record, process, None)
+                self._begin_finish(record, process, self._note_exit(record, process, None))
                 process.change_state(ProcessStates.BACKOFF)  # comes back here: one place decides about restarts
             case ProcessStates.BACKOFF:
                 if event.from_state != ProcessStates.EXITED:
                     self._end_rest(process)
-                    self._note_exit(record, process, None)
+                    self._begin_finish(record, process, self._note_exit(record, process, None))
                 self._plan_restart(record, process)
             case _:
                 pass
@@ -226,7 +233,8 @@ class Plugin:
         except OSError:
             return None
 
-    def _note_exit(self, record: Record, process: Any, cause: str | None) -> None:
+    def _note_exit(self, record: Record, process: Any, cause: str | None) -> int | None:
+        """The answer is the wait status, ``None`` for what could not be spawned."""
         status = self._statuses.pop(process.pid, None) if process.pid else None
         code, number = _decode(status)
         if status is None:
@@ -243,6 +251,30 @@ class Plugin:
         ledger_file.append(
             self._box, process.group.config.name, "exit", code=code, signal=name, cause=cause, lived_s=lived_s
         )
+        return status
+
+    def _begin_finish(self, record: Record, process: Any, status: int | None) -> None:
+        """Run its `finish` with what runsv(8) says: the exit code, -1 after a signal; the last byte of the status."""
+        name = process.group.config.name
+        script = f"store/{name}-{process.config.name}/finish"
+        if not os.path.exists(script):
+            return
+        code, _ = _decode(status)
+        words = ["111", "0"] if status is None else [str(-1 if code is None else code), str(status & 0xFF)]
+        with contextlib.suppress(OSError):  # then there is none, as for runsv
+            record.finishing = spawn_script(["/bin/sh", script, *words], self._box.program_log(name))
+            self._finishing[record.finishing] = process
+
+    def _end_finish(self, pid: int) -> None:
+        process = self._finishing.pop(pid)
+        record = self._record(process.group.config.name)
+        record.finishing = 0
+        self._stir()
+        if process.state == ProcessStates.BACKOFF:
+            self._plan_restart(record, process)
+
+    def _is_finishing(self, name: str) -> bool:
+        return bool(self._record(name).finishing)
 
     def _end_rest(self, process: Any) -> None:
         """A program has died of itself: what it has left must not stand beside its successor.
@@ -274,6 +306,8 @@ class Plugin:
     def _refuse_a_second(self, process: Any) -> None:
         """Before a start: never a second copy beside what is left of the first. Raises OSError."""
         name = process.group.config.name
+        if self._is_finishing(name):
+            raise OSError(errno.EBUSY, "its `finish` still runs")
         self._ghosts[name] = processes.still(self._ghosts.get(name, []))
         if self._ghosts[name]:
             pids = ", ".join(str(ghost.pid) for ghost in self._ghosts[name])
@@ -288,6 +322,10 @@ class Plugin:
 
     def _plan_restart(self, record: Record, process: Any) -> None:
         now = time.monotonic()
+        if record.finishing:
+            process.backoff, record.due = 0, 0.0
+            process.delay = self._time.time() + _NEVER_S
+            return
         recent = sum(1 for start in record.starts if now - start < record.window_s)
         if recent >= record.allowed:
             process.backoff = process.config.startretries + 1  # supervisord's own way to FATAL
@@ -322,6 +360,8 @@ class Plugin:
             pid, status = waitpid()
             if pid in options.pidhistory:
                 self._statuses[pid] = status
+            elif pid in self._finishing:
+                self._end_finish(pid)
             elif pid and options.mood < SupervisorStates.RUNNING:  # only then does anybody ask
                 self._strangers[pid] = status
             return pid, status

@@ -274,6 +274,16 @@ def send(descriptors: Iterable[int], number: signal.Signals) -> None:
             signal.pidfd_send_signal(descriptor, number)
 
 
+def send_to(pid: int, name: str, *, whole_group: bool) -> None:
+    """Send a signal, named without SIG, to a main process or to the group that it leads."""
+    number = signal.Signals[f"SIG{name}"]
+    with contextlib.suppress(ProcessLookupError):
+        if whole_group:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+
+
 def why_it_stays(pid: int, stop_signal: str) -> str:
     """Why a process may not have heeded its stop signal yet, in words, from /proc/PID/status (see proc(5))."""
     lines = _read(pid, "status").decode(errors="replace").splitlines()

@@ -29,11 +29,21 @@ LOOK_AGAIN_S = 0.02
 class Shutdown:
     """One shutdown, from its first turn to its last."""
 
-    def __init__(self, supervisord: Any, box: Box, take_status: Callable[[int], int | None]) -> None:
-        """``take_status`` hands over the wait status of a child that is no program, ``None`` while it lives."""
+    def __init__(
+        self,
+        supervisord: Any,
+        box: Box,
+        take_status: Callable[[int], int | None],
+        is_finishing: Callable[[str], bool],
+    ) -> None:
+        """``take_status`` hands over the wait status of a child that is no program, ``None`` while it lives.
+
+        ``is_finishing`` tells whether a program has ended and its `finish` still runs.
+        """
         self._supervisord = supervisord
         self._box = box
         self._take_status = take_status
+        self._is_finishing = is_finishing
         self._wave: _Wave | None = None
         self._rest: _Leftovers | None = None
         self.is_over = False
@@ -46,7 +56,7 @@ class Shutdown:
                 if not groups:
                     self._end_rest()
                     return
-                self._wave = _Wave(groups, self._box, self._take_status)
+                self._wave = _Wave(groups, self._box, self._take_status, self._is_finishing)
             if not self._wave.step():
                 return
             self._supervisord.stop_groups = [g for g in self._supervisord.stop_groups if g not in self._wave]
@@ -62,10 +72,17 @@ class Shutdown:
 class _Wave:
     """The groups that stop together; each holds one program."""
 
-    def __init__(self, groups: list[Any], box: Box, take_status: Callable[[int], int | None]) -> None:
+    def __init__(
+        self,
+        groups: list[Any],
+        box: Box,
+        take_status: Callable[[int], int | None],
+        is_finishing: Callable[[str], bool],
+    ) -> None:
         self._groups = {group.config.name: group for group in groups}
         self._box = box
         self._take_status = take_status
+        self._is_finishing = is_finishing
         running = [
             (name, f"{name}-{process.config.name}", process.pid)
             for name, group in self._groups.items()
@@ -75,6 +92,7 @@ class _Wave:
         self._pids = {name: pid for name, _, pid in running if pid}
         self._scripts = {name: self._start_script(name, self._ladders[name]) for name in self._pids}
         self._began = time.monotonic()
+        self._spared: set[str] = set()  # whose script has stood for the signal
         self._signalled: dict[str, float] = {}
         self._leftovers: _Leftovers | None = None
 
@@ -87,9 +105,12 @@ class _Wave:
             if name not in self._signalled and self._script_has_ended(name):
                 self._signalled[name] = time.monotonic()
                 group.stop_all()
+                self._signal_if_left_to_us(name)
             elif name in self._signalled:
                 self._kill_if_late(name)
         if any(group.get_unstopped_processes() for group in self._groups.values()):
+            return False
+        if any(self._is_finishing(name) and not self._is_late(name) for name in self._groups):
             return False
         if self._leftovers is None:
             longest = max((ladder.grace_s for ladder in self._ladders.values()), default=0.0)
@@ -99,28 +120,17 @@ class _Wave:
     def _start_script(self, name: str, ladder: Ladder) -> int | None:
         if ladder.script is None:
             return None
-        log = self._box.program_log(name)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         try:
-            return os.posix_spawn(
-                "/bin/sh",
-                ["/bin/sh", ladder.script],
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, log, flags, 0o640),
-                    (os.POSIX_SPAWN_DUP2, 1, 2),
-                ],
-                setpgroup=0,
-                setsigmask=[],
-                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
-            )
+            return spawn_script(["/bin/sh", ladder.script], self._box.program_log(name))
         except OSError:
             return None  # then its signal comes at once; nothing here may hold up the end
 
     def _script_has_ended(self, name: str) -> bool:
         pid = self._scripts.get(name)
-        if pid is None or self._take_status(pid) is not None:
+        status = None if pid is None else self._take_status(pid)
+        if status == 0 and self._ladders[name].instead:
+            self._spared.add(name)
+        if pid is None or status is not None:
             return True
         if time.monotonic() - self._began < self._ladders[name].grace_s:
             return False
@@ -128,12 +138,37 @@ class _Wave:
             os.killpg(pid, signal.SIGKILL)
         return True
 
+    def _signal_if_left_to_us(self, name: str) -> None:
+        ladder = self._ladders[name]
+        if ladder.instead and name in self._pids and name not in self._spared:
+            processes.send_to(self._pids[name], ladder.signal, whole_group=ladder.whole_group)
+
+    def _is_late(self, name: str) -> bool:
+        return time.monotonic() - self._signalled[name] > self._ladders[name].grace_s
+
     def _kill_if_late(self, name: str) -> None:
         """supervisord counts graces in whole seconds; so we end them ourselves."""
-        late = time.monotonic() - self._signalled[name] > self._ladders[name].grace_s
-        if late and name in self._pids and self._groups[name].get_unstopped_processes():
+        if self._is_late(name) and name in self._pids and self._groups[name].get_unstopped_processes():
             with contextlib.suppress(OSError):
                 os.killpg(self._pids[name], signal.SIGKILL)
+
+
+def spawn_script(words: list[str], log: str) -> int:
+    """Start a script of a program, its output in the program's log; the answer is its pid. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.posix_spawn(
+        words[0],
+        words,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, flags, 0o640),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setpgroup=0,
+        setsigmask=[],
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    )
 
 
 class _Leftovers:

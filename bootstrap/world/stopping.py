@@ -29,8 +29,8 @@ _DOWN = frozenset({"stopped", "failed"})
 class Hold(Protocol):
     """The grip on the main processes of some programs."""
 
-    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:
-        """Send each its stop signal; from now on it is not started again."""
+    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder], spared: Collection[str]) -> None:
+        """Send each its stop signal, but for the ``spared``; from now on none is started again."""
 
     def living(self, names: Collection[str]) -> list[ObservedProgram]:
         """Those whose main process has not ended; ``names`` are programs."""
@@ -42,8 +42,13 @@ class Supervised:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
-    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:  # noqa: ARG002 - the supervisor knows the signals
+    def send(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder], spared: Collection[str]) -> None:
+        """The supervisor knows the signals, and sends none where a script may stand for it."""
         self._supervisor.stop(program for program in programs if program.state not in _DOWN)
+        for program in programs:
+            ladder = ladders[program.name]
+            if ladder.instead and program.name not in spared and program.pid is not None:
+                processes.send_to(program.pid, ladder.signal, whole_group=ladder.whole_group)
 
     def living(self, names: Collection[str]) -> list[ObservedProgram]:
         left = [p for p in self._supervisor.observe(names).programs if p.state not in _DOWN]
@@ -76,13 +81,15 @@ class Stopper:
         for program in programs:
             if program.pid is not None:
                 self._say(program.name, "stopping")
-        self._run_scripts(programs, ladders)
-        self._hold.send(programs, ladders)
+        spared = self._run_scripts(programs, ladders)
+        self._hold.send(programs, ladders, spared)
         self._wait_until_down(programs, ladders)
         self._end_leftovers(programs, ladders)
 
-    def _run_scripts(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> None:
+    def _run_scripts(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> set[str]:
+        """Side by side; the answer is which programs get no signal, because their script stands for it."""
         begun = clock.now()
+        spared = set()
         running = {}
         for program in programs:
             script = ladders[program.name].script
@@ -92,10 +99,13 @@ class Stopper:
         for name, child in running.items():
             grace_s = ladders[name].grace_s
             code = self._wait_for_script(name, child, begun, grace_s)
-            if code is None:
+            if ladders[name].instead and code == 0:
+                spared.add(name)
+            elif code is None:
                 self._say(name, f"its stop script did not end within {grace_s:g} s and was killed")
-            elif code:
+            elif code and not ladders[name].instead:  # there it means: send the signal
                 self._say(name, f"its stop script failed ({scripts.describe_code(code)})")
+        return spared
 
     def _wait_for_script(self, name: str, child: subprocess.Popen[bytes], begun: float, grace_s: float) -> int | None:
         if grace_s > _WORTH_SAYING_S:

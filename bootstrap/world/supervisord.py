@@ -205,8 +205,10 @@ class Supervisor:
 
 
 def _policies(units: tuple[Unit, ...]) -> dict[str, list[int]]:
-    """Restart policies, seconds and starts, by program."""
-    return {unit.name: [max(1, round(unit.restart_window_s)), unit.restart_starts] for unit in units}
+    """By program: the restart window in seconds, the starts in it, and whether stopping it sends no signal."""
+    return {
+        unit.name: [max(1, round(unit.restart_window_s)), unit.restart_starts, int(unit.stop_instead)] for unit in units
+    }
 
 
 def _observe_plainly(connection: Connection, wanted: list[str]) -> Observed:
