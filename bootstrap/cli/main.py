@@ -20,6 +20,7 @@ from bootstrap.world.place import find_box
 # verb → module: one is imported when it is typed, so that none waits for the others' imports
 VERBS = {
     "boot": "bootstrap.cli.boot",
+    "chpst": "bootstrap.cli.chpst",
     "config": "bootstrap.cli.config",
     "down": "bootstrap.cli.down",
     "export": "bootstrap.cli.export",

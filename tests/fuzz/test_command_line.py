@@ -13,7 +13,7 @@ from support.mutation import examples
 from support.sandbox import COMMAND
 
 HARMLESS = sorted(
-    VERBS.keys() - {"boot", "up", "logs", "run"}
+    VERBS.keys() - {"boot", "chpst", "up", "logs", "run"}
 )  # those would wait, start something, or run what is typed
 WORDS = st.sampled_from(
     [b"--json", b"--tag", b"mode=review", b"mode=\xff", b"--root", b"/", b"--state", b"-v", b"-q", b"--plan", b"\xff\xfe",
