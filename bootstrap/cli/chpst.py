@@ -1,4 +1,4 @@
-"""``chpst``: what ``--help`` says. What it does is in ``runit_compat``, and ``bootstrap.__main__`` goes there directly."""
+"""``chpst``: what ``--help`` says. All else is in ``runit_compat``, and ``bootstrap.__main__`` goes there directly."""
 
 from __future__ import annotations
 
