@@ -237,6 +237,45 @@ def test_a_limit_on_memory_leaves_enough_for_a_large_environment(binary):
         assert run(OURS, *words, env=environ) == run(binary, *words, env=environ)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-o", "10", "-o", "18446744073709551614"],  # less than -1 in a long: not given
+        ["-o", "18446744073709551615"],
+        ["-o", "010"],
+        ["-u", "root:" + ":".join(["bin"] * 60 + ["nosuch"])],  # not looked at
+        ["-u", "root:" + ":".join(["bin"] * 59 + ["nosuch"])],
+        ["-/", "/var/empty-nosuch", "-u", "root"],
+    ],
+)
+def test_what_chance_finds_rarely_is_no_different(words, binary, as_root):
+    tell = ["/bin/sh", "-c", "ulimit -n; id"]
+    limited = ["/usr/bin/prlimit", "--nofile=20:30"]
+    assert run([*limited, *OURS], *words, *tell) == run([*limited, *binary], *words, *tell)
+
+
+@pytest.mark.parametrize(("option", "waits"), [("-N", False), ("-n", True), (None, False)])
+def test_setlock_waits_only_when_it_is_told_not_to(option, waits, binary, tmp_path):
+    """That is the binary's way, and not that of daemontools."""
+    lock = tmp_path / "lock"
+    (tmp_path / "setlock").symlink_to(FILE)
+    (tmp_path / "binary").mkdir()
+    (tmp_path / "binary/setlock").symlink_to(binary[0])
+    words = [*([option] if option else []), lock, "true"]
+    with subprocess.Popen([*OURS, "-l", lock, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdin.write(b"\n")
+        holder.stdin.flush()
+        holder.stdout.readline()
+        starts = ([*OURS[:-1], str(tmp_path / "setlock")], [str(tmp_path / "binary/setlock")])
+        for started in [subprocess.Popen([*start, *words], stderr=subprocess.PIPE) for start in starts]:
+            if waits:
+                wait_until_it_wants(started.pid, lock)
+                started.kill()
+            said = b"" if waits else f"chpst: fatal: unable to lock: {lock}: temporary failure\n".encode()
+            assert started.communicate()[1] == said
+            assert started.returncode == (-signal.SIGKILL if waits else 111)
+
+
 def test_every_word_for_an_error_is_the_binary_s(binary):
     content = Path(binary[0]).read_bytes()
     assert [words for words in error_words._WORDS.values() if b"\0" + words + b"\0" not in content] == []

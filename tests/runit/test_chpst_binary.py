@@ -7,7 +7,9 @@ purpose is in ``test_chpst.py`` and in docs/runit.md, and is never generated her
 
 import os
 import shutil
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from support.chpst_difference import compare, make_arena
 from support.private_world import give_up
 
 BATCHES, SIZE = (50, 2000) if LONG else (6, 500)
+FAILED = 99  # see chpst_starter
 LEAST_TOLD = 0.5  # of the cases get as far as the program
 OPTIONS = "bceflmnoprtuvLPU/012"  # d, and V and the names, are counted by what they come to
 
@@ -28,11 +31,9 @@ def arena(tmp_path_factory):
     for program in ("chpst", "perl"):
         if shutil.which(program, path="/usr/bin") is None:
             give_up(f"/usr/bin/{program} is missing: install the Debian packages runit and perl-base")
-    arena = tmp_path_factory.mktemp("arena")
-    for above in list(arena.parents)[:3]:
-        above.chmod(0o755)
-    make_arena(arena)
-    return arena
+    with tempfile.TemporaryDirectory(prefix="chpst-") as arena:  # pytest's own directories are root's alone
+        make_arena(Path(arena))
+        yield Path(arena)
 
 
 def check(arena, how, what, count, **chosen):
@@ -47,7 +48,7 @@ def check(arena, how, what, count, **chosen):
             error = AssertionError(f"(theirs, ours): {differing}\n{case}")
             note_seed(error, what)
             raise error
-        assert theirs["exit"] != 99, theirs["said"]
+        assert theirs["exit"] != FAILED, theirs["said"]
         seen.update(
             ["told"] * ("nice" in theirs) + [theirs["exit"]] + [word[:2] for word in case.words if word[:1] == b"-"]
         )

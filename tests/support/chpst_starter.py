@@ -21,6 +21,7 @@ sys.path.insert(0, os.fsdecode(REPOSITORY))
 from runit_compat import chpst  # noqa: E402 - it is found only now
 
 REAL = b"/usr/bin/chpst"
+FAILED = 99
 REPORT, PROC = 7, 8  # descriptors of the program behind chpst: for what it tells, and to reach /proc from another root
 
 
@@ -49,9 +50,10 @@ def observe(case, start):
         try:
             begin(case, report_end, errors_end)
             start(case["words"], case["environment"])
-        except BaseException as error:  # noqa: BLE001 - it must not go on as its parent
-            os.write(2, b"the test itself failed: " + repr(error).encode())
-        os._exit(99)
+        except BaseException as error:  # noqa: BLE001 - it is told, if it still can be
+            os.write(2, b"chpst, or the test itself, failed: " + repr(error).encode())
+        finally:
+            os._exit(FAILED)  # whatever happens, it must not go on as its parent
     os.close(report_end)
     os.close(errors_end)
     told, said = read_all(report), read_all(errors)
