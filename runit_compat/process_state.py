@@ -25,6 +25,7 @@ _STREAMS = (b"stdin", b"stdout", b"stderr")
 _LIMITS = ("DATA", "STACK", "MEMLOCK", "AS", "NOFILE", "NPROC", "FSIZE", "CORE", "RSS", "CPU")  # the binary's order
 _LOCK_FLAGS = os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CREAT
 _RESERVE = 1024 * 1024  # bytes
+_OVERHEAD = 64  # bytes that Python and the allocator add to each string
 _LOOKED_ON_AFTER = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 
@@ -71,9 +72,8 @@ def _read_environment(change: Change, environment: dict[bytes, bytes]) -> None:
         change.environment_directory, skips_directories=change.skips_directories, is_verbose=change.is_verbose
     )
     for entry in entries:
-        name, equals, value = entry.partition(
-            b"="
-        )  # a file's name may hold one: then only what is before it is the name
+        # a file's name may hold a "=" itself: then only what is before it is the variable's
+        name, equals, value = entry.partition(b"=")
         environment.pop(name, None)
         if equals:
             environment[name] = value
@@ -188,11 +188,10 @@ def _reserve_memory(change: Change, environment: dict[bytes, bytes]) -> None:
 
     The C library gives a first block of this size back, and learns from it to keep a second one.
     """
-    lengths = [len(word) + 64 for word in change.words] + [
-        len(name) + len(environment[name]) + 64 for name in environment
-    ]
+    strings = [*change.words, *environment, *environment.values()]
+    size = _RESERVE + 4 * sum(len(string) + _OVERHEAD for string in strings)
     for _ in range(2):
-        bytes(_RESERVE + 4 * sum(lengths))
+        bytes(size)
 
 
 def _execute(change: Change, environment: dict[bytes, bytes], path: bytes) -> NoReturn:
