@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 TIMEOUT_S = 60.0
+LARGEST = 1024 * 1024  # bytes; no file of ours is larger, and whoever packed ten GiB of zeros shall not fill our memory
+TOO_LARGE = b" " * (LARGEST + 1)
+_LONGEST_NAME = 255  # characters: NAME_MAX
 _BLOB, _LINK, _MODULE = "100", "120", "160"
 _UNDER_WAY = {
     "MERGE_HEAD": "merge",
@@ -136,7 +139,10 @@ class Repository:
         return next((what for sign, what in _UNDER_WAY.items() if os.path.lexists(f"{folder}/{sign}")), None)
 
     def read_tree(self, commit: str, below: str) -> tuple[list[Entry], list[str]]:
-        """The regular files below a path, and the paths of links and submodules, which nobody follows."""
+        """The regular files below a path, and the paths of links and submodules, which nobody follows.
+
+        A tree is only bytes: git lists names that it would never check out, such as ``..``; they raise DefinitionError.
+        """
         listing = self.run("ls-tree", "-r", "-z", "--full-tree", commit, "--", below or ".")
         files: list[Entry] = []
         others: list[str] = []
@@ -148,15 +154,21 @@ class Repository:
                 files.append(Entry(path=path, blob=blob))
             elif mode.startswith((_LINK, _MODULE)):
                 others.append(path)
+        _refuse_odd_paths(commit, [*others, *(entry.path for entry in files)])
         return files, others
 
     def read_blobs(self, blobs: Iterable[str]) -> dict[str, bytes]:
-        """The contents of blobs, by id; one process for all of them."""
+        """The contents of blobs, by id, ``TOO_LARGE`` for what no reader of ours would take.
+
+        What is no blob, or is missing, is left out.
+        """
         wanted = list(dict.fromkeys(blobs))
         if not wanted:
             return {}
-        output = self.run("cat-file", "--batch", content="".join(f"{blob}\n" for blob in wanted).encode())
-        return dict(_split_batch(output))
+        sizes = _parse_sizes(self.run("cat-file", "--batch-check", content=_render_lines(wanted)))
+        fit = [blob for blob, size in sizes.items() if size <= LARGEST]
+        contents = dict(_split_batch(self.run("cat-file", "--batch", content=_render_lines(fit)))) if fit else {}
+        return {blob: contents.get(blob, TOO_LARGE) for blob in sizes}
 
     def read_changes(self, paths: Sequence[str], *, most: int | None = None) -> list[Change]:
         """What commits did to files that these pathspecs name, newest first; merges only where they decided."""
@@ -306,6 +318,33 @@ def _group_of(uid: int) -> int:
 def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     return quoted(lines[-1].removeprefix("fatal: "))[1:-1] if lines else f"exit code {done.returncode}"
+
+
+def _refuse_odd_paths(commit: str, paths: Iterable[str]) -> None:
+    """Names that lead elsewhere, and a name that stands for two things: no working tree can hold these."""
+    seen: set[str] = set()
+    folders: set[str] = set()
+    for path in paths:
+        parts = path.split("/")
+        above = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+        is_odd = not {"", ".", ".."}.isdisjoint(parts) or max(map(len, parts)) > _LONGEST_NAME
+        if is_odd or path in seen or path in folders or not seen.isdisjoint(above):
+            raise DefinitionError(
+                f"cannot read commit {commit[:10]}: no working tree can hold its path {quoted(path)}\n"
+                "  way out: see who made that commit, and with what; git fsck tells more"
+            )
+        seen.add(path)
+        folders.update(above)
+
+
+def _render_lines(blobs: Iterable[str]) -> bytes:
+    return "".join(f"{blob}\n" for blob in blobs).encode()
+
+
+def _parse_sizes(output: bytes) -> dict[str, int]:
+    """`<id> <type> <size>` a line, `<id> missing` for what is not there."""
+    lines = (line.split(" ") for line in output.decode().splitlines())
+    return {words[0]: int(words[2]) for words in lines if len(words) == 3 and words[1] == "blob"}
 
 
 def _split_batch(output: bytes) -> Iterator[tuple[str, bytes]]:

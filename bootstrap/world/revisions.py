@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from bootstrap.box import Box
 from bootstrap.catalog import Sources, parse_catalog
-from bootstrap.errors import DefinitionError, Refused
+from bootstrap.errors import DefinitionError, Refused, Unavailable
+from bootstrap.spelling import quoted
 from bootstrap.survey import Surveyed, all_layer_names, plan_modes, survey_environments
 from bootstrap.variable import Layering
 from bootstrap.world.git import Repository, open_repository
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from bootstrap.definition import Catalog
 
+_ANY_DEPTH = 4096
 _MEMORY = "/dev/shm"  # noqa: S108 - a private directory is made in it
 
 
@@ -85,25 +87,36 @@ def _laid_out(box: Box, repository: Repository, commit: str) -> Iterator[Box]:
     """The files of a commit, and of the working tree where the definitions are in no, or another, repository."""
     folder = tempfile.mkdtemp(prefix="bootstrap-", dir=_MEMORY if os.path.isdir(_MEMORY) else None)
     try:
-        _lay_out(repository, commit, repository.prefix, f"{folder}/config")
+        _lay_out(repository, commit, repository.prefix, f"{folder}/config", _ANY_DEPTH)
         above = os.path.dirname(repository.prefix.rstrip("/"))
         services = f"{above}/services/" if above else "services/"
         is_inside = os.path.realpath(box.services).startswith(f"{repository.top}/")
         if is_inside:
-            _lay_out(repository, commit, services, f"{folder}/services")
+            _lay_out(repository, commit, services, f"{folder}/services", 2)  # services/api/service.yaml; not its code
         else:
             os.symlink(os.path.realpath(box.services), f"{folder}/services")
         yield Box(root=folder, state=box.state)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot lay out commit {commit[:10]} in {folder}: {error.strerror}\n"
+            "  way out: make room there and run the command again"
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lay_out(repository: Repository, commit: str, prefix: str, folder: str) -> None:
+def _lay_out(repository: Repository, commit: str, prefix: str, folder: str, depth: int) -> None:
     os.mkdir(folder, 0o700)
-    entries, _ = repository.read_tree(commit, prefix)
+    found, _ = repository.read_tree(commit, prefix)
+    entries = [entry for entry in found if entry.path.removeprefix(prefix).count("/") < depth]
     contents = repository.read_blobs(entry.blob for entry in entries)
     made = {folder}
     for entry in entries:
+        if entry.blob not in contents:
+            raise Unavailable(
+                f"cannot read commit {commit[:10]}: {quoted(entry.path)} is missing in {repository.top}\n"
+                "  way out: git fsck shows what is damaged; git fetch --refetch brings it again"
+            )
         path = f"{folder}/{entry.path.removeprefix(prefix)}"
         directory = os.path.dirname(path)
         if directory not in made:

@@ -1,0 +1,91 @@
+"""Repositories that others write to: crafted objects, odd settings and odd words harm nobody and hide nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from pathlib import Path
+
+import pytest
+
+from support.repository import begin, git
+
+
+def write_object(root, kind, body):
+    """Straight into the object store: git itself would refuse to make these."""
+    whole = f"{kind} {len(body)}".encode() + b"\0" + body
+    name = hashlib.sha1(whole).hexdigest()
+    path = root / ".git/objects" / name[:2] / name[2:]
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists():
+        path.write_bytes(zlib.compress(whole))
+    return name
+
+
+def write_tree(root, *entries):
+    return write_object(root, "tree", b"".join(b"%s %s\0" % (m, n) + bytes.fromhex(i) for m, n, i in entries))
+
+
+def write_commit(root, config):
+    """A commit whose config/ is this tree."""
+    top = write_tree(
+        root, (b"40000", b"config", config), (b"40000", b"services", git(root, "rev-parse", "HEAD:services"))
+    )
+    who = "Eve <eve@example.com> 1700000000 +0000"
+    return write_object(root, "commit", f"tree {top}\nauthor {who}\ncommitter {who}\n\nx\n".encode())
+
+
+def climbing(root, blob, target):
+    tree = write_tree(root, (b"100644", target.name.encode(), blob))
+    for part in reversed(target.parent.parts[1:]):
+        tree = write_tree(root, (b"40000", part.encode(), tree))
+    for _ in range(4):  # /dev/shm/bootstrap-…/config
+        tree = write_tree(root, (b"40000", b"..", tree))
+    return tree
+
+
+ODD = {
+    "climbs": climbing,
+    "slashes": lambda root, blob, target: write_tree(root, (b"100644", f"../../../..{target}".encode(), blob)),
+    "twice": lambda root, blob, _: write_tree(root, (b"100644", b"A", blob), (b"100644", b"A", blob)),
+    "file and folder": lambda root, blob, _: write_tree(
+        root, (b"100644", b"A", blob), (b"40000", b"A", write_tree(root, (b"100644", b"B", blob)))
+    ),
+    "long": lambda root, blob, _: write_tree(root, (b"100644", b"x" * 300, blob)),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_crafted_tree_writes_nothing_anywhere(sandbox, tmp_path, case):
+    """As root, a path with ``..`` would be a new file in /etc/cron.d."""
+    begin(sandbox)
+    target = Path("/tmp") / f"{tmp_path.parent.name}-{tmp_path.name}-evil"
+    blob = write_object(sandbox.root, "blob", b"evil\n")
+    evil = write_commit(sandbox.root, ODD[case](sandbox.root, blob, target))
+    done = sandbox.run("config", "impact", evil, tags=(), code=2)
+    assert not target.exists()
+    message, way_out = done.stderr.splitlines()
+    assert message.startswith(f'error: cannot read commit {evil[:10]}: no working tree can hold its path "config/')
+    assert way_out == "  way out: see who made that commit, and with what; git fsck tells more"
+
+
+def test_an_object_that_is_missing_is_told(sandbox):
+    begin(sandbox)
+    evil = write_commit(sandbox.root, write_tree(sandbox.root, (b"100644", b"A", "12" * 20)))
+    done = sandbox.run("config", "impact", evil, tags=(), code=75)
+    assert done.stderr == (
+        f'error: cannot read commit {evil[:10]}: "config/A" is missing in {sandbox.root}\n'
+        "  way out: git fsck shows what is damaged; git fetch --refetch brings it again\n"
+    )
+
+
+def test_a_blob_that_nobody_could_hold_in_memory_is_refused_as_a_file_is(sandbox):
+    begin(sandbox)
+    big = write_object(sandbox.root, "blob", b"x" * (2 * 1024 * 1024))
+    common = write_tree(sandbox.root, (b"100644", b"A", big))
+    evil = write_commit(sandbox.root, write_tree(sandbox.root, (b"40000", b"common", common)))
+    done = sandbox.run("config", "impact", evil, tags=(), code=2)
+    assert done.stderr == (
+        f'error: at revision {evil}: cannot read variable "A": it is larger than 128 KiB\n'
+        "  where: config/common/A\n  way out: make it shorter\n"
+    )
