@@ -1,14 +1,14 @@
 """What git tells of the past → commits, and what each did to the files of layers.
 
 Format of the log: ``LOG_FORMAT`` with ``git log --raw -z --no-abbrev``; see git-log(1) "PRETTY FORMATS" and
-git-diff-tree(1) "RAW OUTPUT FORMAT".
+git-diff-tree(1) "RAW OUTPUT FORMAT". NUL is the one byte that neither a name, nor a subject, nor a path can hold.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-LOG_FORMAT = "%x01%H%x02%an%x02%aI%x02%s"
+LOG_FORMAT = "%x00%H%x00%an%x00%aI%x00%s"  # the NUL in front: no change and no path is empty
 ABSENT = "0" * 40
 
 
@@ -39,23 +39,23 @@ class Change:
 def parse_log(output: bytes) -> list[Change]:
     """Every change, in the order of the log (newest first)."""
     changes: list[Change] = []
-    for part in output.split(b"\x01")[1:]:
-        head, *fields = part.split(b"\0")
-        commit = _parse_commit(head)
-        # git puts a newline between the message and the first change
-        words = [field.lstrip(b"\n") for field in fields if field.lstrip(b"\n")]
-        for facts, path in zip(words[::2], words[1::2], strict=False):
-            if facts.startswith(b"::"):
-                changes.append(_parse_merged(commit, facts, path))
-            else:
-                _, _, before, after, _ = facts.decode().split(" ")
-                changes.append(Change(commit=commit, path=_text(path), before=before, after=after))
+    fields = iter(output.removesuffix(b"\0").split(b"\0") if output else ())
+    commit: Commit | None = None
+    for field in fields:
+        facts = field.removeprefix(b"\n")  # git puts one between the message and the first change
+        if not facts:
+            id_, author, date, subject = (_text(next(fields)) for _ in range(4))
+            commit = Commit(id=id_, author=author, date=date, subject=subject)
+        elif commit is not None:
+            changes.append(_parse_change(commit, facts, next(fields)))
     return changes
 
 
-def _parse_commit(head: bytes) -> Commit:
-    id_, author, date, subject = _text(head.rstrip(b"\n")).split("\x02", 3)
-    return Commit(id=id_, author=author, date=date, subject=subject)
+def _parse_change(commit: Commit, facts: bytes, path: bytes) -> Change:
+    if facts.startswith(b"::"):
+        return _parse_merged(commit, facts, path)
+    _, _, before, after, _ = facts.decode().split(" ")
+    return Change(commit=commit, path=_text(path), before=before, after=after)
 
 
 def _parse_merged(commit: Commit, facts: bytes, path: bytes) -> Change:

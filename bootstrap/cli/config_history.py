@@ -53,4 +53,4 @@ def _lines(edits: list[Edit]) -> Iterator[str]:
             yield click.style(f"{commit[:10]}  {edit.date}  {visible(edit.author)}  {visible(edit.subject)}", bold=True)
         before = "(not set)" if edit.before is None else visible(edit.before)
         after = "(not set)" if edit.after is None else visible(edit.after)
-        yield f"  {edit.file}  {edit.key}: {before} → {after}"
+        yield f"  {visible(edit.file)}  {edit.key}: {before} → {after}"

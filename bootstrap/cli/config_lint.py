@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bootstrap.cli.config import visible
 from bootstrap.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def lint(settings: Settings, *, as_json: bool, form: str, strict: bool) -> int:
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
     for finding in findings:
         severity = click.style(finding.severity, fg=_COLOURS[finding.severity], bold=True)
-        yield f"{severity}: {_place(finding)}: {finding.text} [{finding.rule}]"
+        yield f"{severity}: {visible(_place(finding))}: {visible(finding.text)} [{finding.rule}]"
         yield f"  way out: {finding.way_out}"
 
 
@@ -77,9 +78,14 @@ def _annotations(findings: Sequence[Finding]) -> Iterator[str]:
     properties too.
     """
     for finding in findings:
-        place = f"file={_escape_property(finding.file)},line={finding.line or 1}"
+        place = f"file={_escape_property(_printable(finding.file))},line={finding.line or 1}"
         title = _escape_property(f"config lint: {finding.rule}")
         yield f"::{finding.severity} {place},title={title}::{_escape(f'{finding.text}; {finding.way_out}')}"
+
+
+def _printable(file: str) -> str:
+    """Line ends are escaped in their own way, so that GitHub finds the file; it shows the log to people, too."""
+    return "".join(char if char in "\r\n" else visible(char) for char in file)
 
 
 def _escape(text: str) -> str:

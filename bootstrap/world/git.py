@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.commits import ABSENT, LOG_FORMAT, Change, parse_log
 from bootstrap.errors import DefinitionError, Refused, Unavailable
-from bootstrap.spelling import quoted
+from bootstrap.spelling import harmless, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +33,8 @@ _UNDER_WAY = {
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
     "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "sequencer": "cherry-pick or revert",
 }
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -49,6 +51,11 @@ _SETTINGS = {
     "log.showSignature": "false",
     "diff.external": "",
     "credential.helper": "",
+    "log.showRoot": "true",
+    "log.follow": "false",
+    "diff.orderFile": "/dev/null",
+    "i18n.commitEncoding": "UTF-8",
+    "i18n.logOutputEncoding": "UTF-8",
 }
 _ENVIRON = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -60,6 +67,7 @@ _ENVIRON = {
     "GIT_ALLOW_PROTOCOL": "none",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": "/dev/null",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_LITERAL_PATHSPECS": "0",
@@ -68,7 +76,8 @@ _ENVIRON = {
     "GIT_ASKPASS": "false",
     "GIT_SSH_COMMAND": "false",
 }
-_NAMED = r"^(filter|diff|merge|alias|pager|difftool|mergetool|gpg|browser|man)\."  # others choose what comes after
+# Commands whose names others choose. Their other settings, such as diff.algorithm, git would not take when emptied.
+_NAMED = r"^(filter|diff|merge)\..*\.(clean|smudge|process|required|command|textconv|driver)$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +140,7 @@ class Repository:
     def read_branch(self) -> str | None:
         """The full name of the branch that is checked out, ``None`` for a detached HEAD."""
         done = self._run(("symbolic-ref", "--quiet", "HEAD"))
-        return done.stdout.decode().strip() or None
+        return os.fsdecode(done.stdout).strip() or None
 
     def read_under_way(self) -> str | None:
         """What somebody has begun and not finished, such as a merge."""
@@ -178,8 +187,8 @@ class Repository:
 
     def blame_line(self, path: str, line: int) -> str:
         """The commit that wrote a line (counted from 1) of a file as it is in HEAD."""
-        words = ("blame", "--porcelain", "--no-textconv", "-L", f"{line},{line}", "HEAD", "--", path)
-        return self.run(*words).split(b" ", 1)[0].decode().lstrip("^")
+        words = ("blame", "--porcelain", "--no-textconv", "--no-ignore-revs-file", "-L", f"{line},{line}", "HEAD")
+        return self.run(*words, "--", path).split(b" ", 1)[0].decode().lstrip("^")
 
     def commit_files(self, files: Mapping[str, bytes | None], message: str, person: Person, branch: str) -> str:
         """Commit these contents (``None``: gone) on top of HEAD and nothing else; the answer is the commit's id.
@@ -213,18 +222,28 @@ class Repository:
 
 
 def open_repository(directory: str) -> Repository | None:
-    """The repository that a directory stands in, ``None`` if in none. Raises Unavailable without git."""
+    """The repository that a directory stands in, ``None`` if in none.
+
+    Raises DefinitionError for one that git, or we, cannot use, Unavailable without git.
+    """
     owner = os.stat(directory).st_uid
     done = _run(directory, owner, ("rev-parse", "--show-toplevel", "--show-prefix"))
-    if done.returncode != 0:
-        if b"dubious ownership" in done.stderr:
-            raise DefinitionError(
-                f"cannot look into the repository of {directory}: it belongs to somebody else\n"
-                "  way out: run as its owner"
-            )
+    if b"not a git repository" in done.stderr:
         return None
-    top, prefix = done.stdout.split(b"\n")[:2]
-    return Repository(os.fsdecode(top), os.fsdecode(prefix), owner)
+    if b"dubious ownership" in done.stderr:
+        raise _unusable(directory, "it belongs to somebody else", "run as its owner")
+    if done.returncode != 0:
+        raise _unusable(directory, f"git says: {_last_words(done)}", "mend what git complains about")
+    top, prefix = (os.fsdecode(line) for line in done.stdout.split(b"\n")[:2])
+    if not os.path.samefile(f"{top}/{prefix}", directory):
+        raise _unusable(
+            directory, "its core.worktree leads elsewhere", "git config --unset core.worktree, or work there"
+        )
+    return Repository(top, prefix, owner)
+
+
+def _unusable(directory: str, cause: str, way_out: str) -> DefinitionError:
+    return DefinitionError(f"cannot look into the repository of {directory}: {cause}\n  way out: {way_out}")
 
 
 def _read_disarmed(top: str, owner: int) -> dict[str, str]:
@@ -316,8 +335,12 @@ def _group_of(uid: int) -> int:
 
 
 def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What went wrong; behind it git may give several lines of advice."""
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return quoted(lines[-1].removeprefix("fatal: "))[1:-1] if lines else f"exit code {done.returncode}"
+    fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
+    if not lines:
+        return f"exit code {done.returncode}"
+    return harmless((fatal or lines)[-1])
 
 
 def _refuse_odd_paths(commit: str, paths: Iterable[str]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from pathlib import Path
 
 import pytest
 
-from support.repository import begin, git
+from support.repository import begin, commit, git
 
 
 def write_object(root, kind, body):
@@ -88,4 +89,79 @@ def test_a_blob_that_nobody_could_hold_in_memory_is_refused_as_a_file_is(sandbox
     assert done.stderr == (
         f'error: at revision {evil}: cannot read variable "A": it is larger than 128 KiB\n'
         "  where: config/common/A\n  way out: make it shorter\n"
+    )
+
+
+SETTINGS = {
+    "diff.algorithm": "histogram",
+    "diff.context": "5",
+    "diff.orderFile": "nowhere",
+    "diff.evil.xfuncname": "^[",
+    "merge.renameLimit": "7",
+    "gpg.format": "ssh",
+    "blame.ignoreRevsFile": "nowhere",
+    "log.showRoot": "false",
+    "log.follow": "true",
+    "log.showSignature": "true",
+    "i18n.logOutputEncoding": "UTF-16",
+    "i18n.commitEncoding": "UTF-16",
+    "format.pretty": "oneline",
+    "color.ui": "always",
+}
+
+
+def test_settings_of_a_repository_change_no_answer(sandbox):
+    """Some of these made every verb fail, hid the first commit, or had names read as UTF-16."""
+    begin(sandbox)
+    (sandbox.root / "config/common/.env").write_text("DOTTED=1\n")
+    first = commit(sandbox.root, "Dotted")
+    words = ("config", "list", "--provenance", "--json", "--mode", "review", "--service", "api")
+    before = sandbox.run(*words, tags=()).stdout
+    assert first in before
+    for key, value in SETTINGS.items():
+        git(sandbox.root, "config", key, value)
+    assert sandbox.run(*words, tags=()).stdout == before
+    sandbox.run("config", "set", "A=1", "--common", "-m", "é", tags=())
+    assert json.loads(sandbox.run("config", "history", "A", "--json", tags=()).stdout)["edits"][0]["after"] == "1"
+    assert git(sandbox.root, "cat-file", "-p", "HEAD").endswith("Set A in common\n\né")
+
+
+def test_control_characters_of_authors_subjects_and_folders_reach_no_terminal(sandbox):
+    """They could also end a field early, and put another author or date in its place."""
+    begin(sandbox)
+    sandbox.config("common/A", "1")
+    commit(sandbox.root, "one\x01two\x02three \x1b]0;owned\x07", author="Eve\x02il\x1b[2J")
+    edits = sandbox.run("config", "history", "A", "--json", tags=()).json["edits"]
+    assert [(one["author"], one["subject"]) for one in edits] == [
+        ("Eve\x02il\x1b[2J", "one\x01two\x02three \x1b]0;owned\x07")
+    ]
+    sandbox.config("services/api/re\x1b[31m\nview/A", "1")
+    commit(sandbox.root, "A folder")
+    shown = [
+        sandbox.run("config", "history", tags=()).stdout,
+        sandbox.run("config", "explain", "A", "--mode", "review", "--service", "api", tags=()).stdout,
+        sandbox.run("config", "lint", tags=(), code=1).stdout,
+        sandbox.run("config", "lint", "--format", "github", tags=(), code=1).stdout,
+    ]
+    assert [text for text in shown if not {"\x01", "\x02", "\x07", "\x1b"}.isdisjoint(text)] == []
+    assert "  config/services/api/re\\x1b[31m\\x0aview/A  A: (not set) → 1\n" in shown[0]
+    assert "error: config/services/api/re\\x1b[31m\\x0aview: no service reads this directory" in shown[2]
+    assert "::error file=config/services/api/re\\x1b[31m%0Aview,line=1,title=" in shown[3]
+
+
+def test_a_repository_that_cannot_be_used_says_why(sandbox, tmp_path):
+    begin(sandbox)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    git(sandbox.root, "config", "core.worktree", str(elsewhere))
+    done = sandbox.run("config", "impact", tags=(), code=2)
+    assert done.stderr == (
+        f"error: cannot look into the repository of {sandbox.root}/config: its core.worktree leads elsewhere\n"
+        "  way out: git config --unset core.worktree, or work there\n"
+    )
+    (sandbox.root / ".git/config").write_text("[core\n")
+    done = sandbox.run("config", "impact", tags=(), code=2)
+    assert done.stderr == (
+        f"error: cannot look into the repository of {sandbox.root}/config: git says: bad config line 1 in file "
+        ".git/config\n  way out: mend what git complains about\n"
     )
