@@ -28,7 +28,8 @@ class KeyChange:
     before: str | None
     after: str | None
     file: str  # where it comes from now, or came from
-    secret: bool
+    hides_before: bool  # a reference is no secret, though its key is
+    hides_after: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ def diff_environments(before: Environment, after: Environment, secret: Iterable[
             continue
         winner = new or old
         assert winner is not None  # noqa: S101 - one of them is there; this tells the type checker
+        is_secret = key in hidden
         changes.append(
             KeyChange(
                 key=key,
@@ -61,7 +63,8 @@ def diff_environments(before: Environment, after: Environment, secret: Iterable[
                 before=None if old is None else _text(old),
                 after=None if new is None else _text(new),
                 file=winner.file,
-                secret=key in hidden and not isinstance(winner.value, Reference),
+                hides_before=is_secret and old is not None and not isinstance(old.value, Reference),
+                hides_after=is_secret and new is not None and not isinstance(new.value, Reference),
             )
         )
     return changes

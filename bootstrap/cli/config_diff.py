@@ -168,10 +168,16 @@ class _Show:
         self._reveal = reveal
         self._key = os.urandom(16)
 
-    def value(self, change: KeyChange, value: str | None) -> str:
+    def before(self, change: KeyChange) -> str:
+        return self._value(change.before, is_hidden=change.hides_before)
+
+    def after(self, change: KeyChange) -> str:
+        return self._value(change.after, is_hidden=change.hides_after)
+
+    def _value(self, value: str | None, *, is_hidden: bool) -> str:
         if value is None:
             return "(not set)"
-        if not change.secret or self._reveal:
+        if not is_hidden or self._reveal:
             return visible(value)
         digest = hashlib.blake2b(value.encode(errors="surrogateescape"), key=self._key, digest_size=3).hexdigest()
         return f"{MASK} ({digest})"
@@ -180,10 +186,10 @@ class _Show:
         return {
             "key": change.key,
             "kind": change.kind,
-            "before": None if change.before is None else self.value(change, change.before),
-            "after": None if change.after is None else self.value(change, change.after),
+            "before": None if change.before is None else self.before(change),
+            "after": None if change.after is None else self.after(change),
             "file": change.file,
-            "masked": change.secret and not self._reveal,
+            "masked": (change.hides_before or change.hides_after) and not self._reveal,
         }
 
 
@@ -202,11 +208,11 @@ def _lines(changed: list[tuple[str, list[KeyChange]]], show: _Show) -> Iterator[
 def _arrow(change: KeyChange, show: _Show) -> str:
     match change.kind:
         case "added":
-            return show.value(change, change.after)
+            return show.after(change)
         case "removed":
-            return show.value(change, change.before)
+            return show.before(change)
         case _:
-            return f"{show.value(change, change.before)} → {show.value(change, change.after)}"
+            return f"{show.before(change)} → {show.after(change)}"
 
 
 def _two(text: str, noun: str) -> tuple[str, str]:

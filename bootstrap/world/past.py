@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from bootstrap.variable import KEY, parse_value
 from bootstrap.world.revisions import read_repository, survey_working_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
     from bootstrap.commits import Change
@@ -38,18 +39,32 @@ class Edit:
 def read_edits(box: Box, key: str | None, *, most: int, reveal: bool) -> Iterator[Edit]:
     """Every edit of a variable, or of all, in the last ``most`` commits; DefinitionError without a repository."""
     repository = read_repository(box)
-    config = repository.prefix
+    config = _escape_glob(repository.prefix)
     names = ("**",) if key is None else (f"**/{key}", *(f"**/{key}.{kind}" for kind in _REFERENCES), "**/.env")
-    changes = repository.read_changes([f":(glob){config}{name}" for name in names], most=most)
+    limit = most if key is None else None  # most commits of a .env are about other keys
+    changes = repository.read_changes([f":(glob){config}{name}" for name in names], most=limit)
     blobs = repository.read_blobs(
         blob for change in changes for blob in (change.before, change.after) if blob != ABSENT
     )
-    hidden = set() if reveal else _secret_keys(box)
-    for change in changes:
-        before, after = _settings(change, blobs.get(change.before)), _settings(change, blobs.get(change.after))
-        for name in sorted({*before, *after}):
-            if key in {None, name} and before.get(name) != after.get(name):
-                yield _edit(change, config, name, before.get(name), after.get(name), hidden)
+    hidden = set() if reveal else _secret_keys(box) | {_key_of(change) for change in changes if _is_reference(change)}
+    edits = (edit for change in changes for edit in _edits(change, repository.prefix, blobs, hidden))
+    yield from _first_commits((edit for edit in edits if key in {None, edit.key}), most)
+
+
+def _first_commits(edits: Iterable[Edit], most: int) -> Iterator[Edit]:
+    commits: set[str] = set()
+    for edit in edits:
+        commits.add(edit.commit)
+        if len(commits) > most:
+            return
+        yield edit
+
+
+def _edits(change: Change, config: str, blobs: Mapping[str, bytes], hidden: Collection[str]) -> Iterator[Edit]:
+    before, after = _settings(change, blobs.get(change.before)), _settings(change, blobs.get(change.after))
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield _edit(change, config, name, before.get(name), after.get(name), hidden)
 
 
 def _edit(
@@ -85,8 +100,21 @@ def _settings(change: Change, content: bytes | None) -> Mapping[str, str | None]
     return {key: f"{kind}:{value}" if dot else "(removed)" if value is None else value}
 
 
+def _escape_glob(path: str) -> str:
+    """What stands for itself in a pathspec; see gitglossary(7)."""
+    return re.sub(r"([*?[\\])", r"\\\1", path)
+
+
+def _is_reference(change: Change) -> bool:
+    return change.path.endswith(tuple(f".{kind}" for kind in _REFERENCES))
+
+
+def _key_of(change: Change) -> str:
+    return change.path.rpartition("/")[2].partition(".")[0]
+
+
 def _secret_keys(box: Box) -> set[str]:
-    """Every key that any service hides today; what was a secret of a service that is gone can't be told."""
+    """Every key that any service hides today; what only a service that is gone has hidden can't be told."""
     survey = survey_working_tree(box)
     named = {key for service in survey.catalog.services.values() for key in service.secret}
     return named | {key for one in survey.surveyed for key in one.environment.secret}

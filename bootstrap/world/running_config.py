@@ -54,14 +54,21 @@ def _diff(env: dict[str, list[str]], environment: Environment, key: bytes) -> It
                 before=None if old is None else _shown(old[0]),
                 after=None if variable is None else _shown(_digest(key, variable.value)),
                 file=file,
-                secret=False,
+                hides_before=False,
+                hides_after=False,
             )
             continue
         is_reference = isinstance(environment.history(name)[-1][1].value, Reference)
         now = old[0] if is_reference else _digest(key, variable.value)
         if now != old[0] or (is_reference and variable.file != old[1]):
             yield KeyChange(
-                key=name, kind="changed", before=_shown(old[0]), after=_shown(now), file=variable.file, secret=False
+                key=name,
+                kind="changed",
+                before=_shown(old[0]),
+                after=_shown(now),
+                file=variable.file,
+                hides_before=False,
+                hides_after=False,
             )
 
 

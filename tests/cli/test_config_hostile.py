@@ -11,6 +11,8 @@ import pytest
 
 from support.repository import begin, commit, git
 
+MASK = "••••••"
+
 
 def write_object(root, kind, body):
     """Straight into the object store: git itself would refuse to make these."""
@@ -165,3 +167,47 @@ def test_a_repository_that_cannot_be_used_says_why(sandbox, tmp_path):
         f"error: cannot look into the repository of {sandbox.root}/config: git says: bad config line 1 in file "
         ".git/config\n  way out: mend what git complains about\n"
     )
+
+
+def test_a_secret_that_moves_into_a_store_is_shown_by_neither_diff_nor_history(sandbox):
+    """PASSWORD is declared secret; TOKEN is one because a reference stands, or stood, in its place."""
+    begin(sandbox)
+    sandbox.config("services/api/common/TOKEN", "hunter2-token")
+    before = commit(sandbox.root, "In clear text")
+    for key in ("PASSWORD", "TOKEN"):
+        (sandbox.root / "config/services/api/common" / key).unlink()
+        sandbox.config(f"services/api/common/{key}.ssm", f"/todo/{key}")
+    commit(sandbox.root, "Into the store")
+    document = sandbox.run("config", "diff", before, "--mode", "review", "--json", tags=()).json
+    (program,) = document["programs"]
+    changes = {change["key"]: change for change in program["changes"]}
+    assert [(changes[key]["after"], changes[key]["masked"]) for key in changes] == [
+        ("ssm:/todo/PASSWORD", True),
+        ("ssm:/todo/TOKEN", True),
+    ]
+    assert all(change["before"].startswith(f"{MASK} (") for change in changes.values())
+    git(sandbox.root, "rm", "-q", "config/services/api/common/TOKEN.ssm")
+    commit(sandbox.root, "No token any more")
+    shown = [
+        sandbox.run("config", "diff", before, "HEAD~1", tags=()).stdout,
+        sandbox.run("config", "diff", "HEAD~1", before, tags=()).stdout,
+        sandbox.run("config", "history", tags=()).stdout,
+        sandbox.run("config", "history", "TOKEN", "--json", tags=()).stdout,
+    ]
+    assert [text for text in shown if "hunter2" in text] == []
+    revealed = sandbox.run("config", "diff", before, "HEAD~1", "--reveal", "--mode", "review", tags=()).stdout
+    assert "TOKEN  hunter2-token → ssm:/todo/TOKEN" in revealed
+
+
+def test_history_counts_only_commits_that_touched_the_key(sandbox):
+    begin(sandbox)
+    env = sandbox.root / "config/common/.env"
+    env.write_text("A=1\nB=0\n")
+    first = commit(sandbox.root, "Add A")
+    for number in range(1, 4):
+        env.write_text(f"A=1\nB={number}\n")
+        commit(sandbox.root, f"Raise B to {number}")
+    edits = sandbox.run("config", "history", "A", "-n", "2", "--json", tags=()).json["edits"]
+    assert [(one["commit"], one["before"], one["after"]) for one in edits] == [(first, None, "1")]
+    edits = sandbox.run("config", "history", "B", "-n", "2", "--json", tags=()).json["edits"]
+    assert [one["after"] for one in edits] == ["3", "2"]
