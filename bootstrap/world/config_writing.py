@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import parse_catalog
 from bootstrap.edits import Impact, diff_surveys
-from bootstrap.errors import DefinitionError, Refused
+from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.importing import check_target, own_layer
+from bootstrap.world import clock
 from bootstrap.world.git import read_person
 from bootstrap.world.layer_writer import replace_files
 from bootstrap.world.layers import read_layers, read_order
@@ -17,12 +20,14 @@ from bootstrap.world.revisions import read_repository, survey_working_tree
 from bootstrap.world.sources import read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
     from bootstrap.world.git import Repository
 
 _REFERENCES = (".ssm", ".secret")
+_PATIENCE_S = 60.0
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,18 @@ def write_files(
     tell: Callable[[Iterable[Impact]], None],
 ) -> Written:
     """The same for whole files below config/."""
+    with _alone(repository):
+        return _write_files(box, repository, files, subject, why, tell)
+
+
+def _write_files(
+    box: Box,
+    repository: Repository,
+    files: Mapping[str, bytes | None],
+    subject: str,
+    why: str,
+    tell: Callable[[Iterable[Impact]], None],
+) -> Written:
     branch = _find_branch(box, repository)
     before = survey_working_tree(box)
     old = _refuse_uncommitted(box, repository, files)
@@ -99,6 +116,32 @@ def write_files(
         replace_files({f"{box.config}/{file}": content for file, content in old.items()})
         raise
     return Written(commit=commit, subject=subject, files=tuple(f"config/{file}" for file in files), impacts=impacts)
+
+
+@contextmanager
+def _alone(repository: Repository) -> Iterator[None]:
+    """One edit after the other; the kernel lets the next one in, however this one ends. Raises Locked."""
+    descriptor = os.open(repository.read_directory(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = clock.now() + _PATIENCE_S
+        while not _try_lock(descriptor):
+            if clock.now() >= deadline:
+                raise Locked(
+                    f"cannot commit to {repository.top}: another bootstrap has been at it for {_PATIENCE_S:.0f} s\n"
+                    "  way out: let it finish and run the command again"
+                )
+            clock.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refuse_beside(box: Box, layer: str, key: str, content: bytes | None) -> None:
@@ -139,11 +182,12 @@ def _refuse_uncommitted(box: Box, repository: Repository, files: Iterable[str]) 
     entries, _ = repository.read_tree(repository.find_commit("HEAD"), repository.prefix)
     blobs = {entry.path.removeprefix(repository.prefix): entry.blob for entry in entries}
     committed = repository.read_blobs(blobs[file] for file in files if file in blobs)
+    is_staged = repository.is_staged(repository.prefix + file for file in files)
     found: dict[str, bytes | None] = {}
     for file in files:
         _refuse_links(box.config, file)
         found[file] = _read(f"{box.config}/{file}")
-        if found[file] != (committed[blobs[file]] if file in blobs else None):
+        if found[file] != (committed.get(blobs[file]) if file in blobs else None) or is_staged:
             raise DefinitionError(
                 f"cannot write config/{file}: it has changes that nobody has committed\n"
                 "  way out: commit them, or git checkout the file"

@@ -28,6 +28,7 @@ LARGEST = 1024 * 1024  # bytes; no file of ours is larger, and whoever packed te
 TOO_LARGE = b" " * (LARGEST + 1)
 _LONGEST_NAME = 255  # characters: NAME_MAX
 _BLOB, _LINK, _MODULE = "100", "120", "160"
+_WRITING = {"hash-object", "read-tree", "write-tree", "commit-tree", "update-index", "update-ref"}
 _UNDER_WAY = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -109,7 +110,11 @@ class Repository:
         """What git prints; raises Unavailable when it fails, with its own words."""
         done = self._run(words, content, extra)
         if done.returncode != 0:
-            raise Unavailable(f"cannot read the repository {self.top}: git {words[0]}: {_last_words(done)}")
+            verb = "write to" if words[0] in _WRITING else "read"
+            raise Unavailable(
+                f"cannot {verb} the repository {self.top}: git {words[0]}: {_last_words(done)}\n"
+                "  way out: mend what git complains about, and run the command again"
+            )
         return done.stdout
 
     def _run(
@@ -144,8 +149,12 @@ class Repository:
 
     def read_under_way(self) -> str | None:
         """What somebody has begun and not finished, such as a merge."""
-        folder = os.fsdecode(self.run("rev-parse", "--absolute-git-dir").rstrip(b"\n"))
+        folder = self.read_directory()
         return next((what for sign, what in _UNDER_WAY.items() if os.path.lexists(f"{folder}/{sign}")), None)
+
+    def read_directory(self) -> str:
+        """Where git keeps this working tree's own state."""
+        return os.fsdecode(self.run("rev-parse", "--absolute-git-dir").rstrip(b"\n"))
 
     def read_tree(self, commit: str, below: str) -> tuple[list[Entry], list[str]]:
         """The regular files below a path, and the paths of links and submodules, which nobody follows.
@@ -193,32 +202,55 @@ class Repository:
     def commit_files(self, files: Mapping[str, bytes | None], message: str, person: Person, branch: str) -> str:
         """Commit these contents (``None``: gone) on top of HEAD and nothing else; the answer is the commit's id.
 
-        The index keeps whatever else somebody has put into it. Raises Unavailable when the branch has moved meanwhile.
+        The index keeps whatever else somebody has put into it. Raises Unavailable, with the index as it was, when the
+        branch has moved meanwhile. Whoever is killed in between leaves the change staged.
         """
         parent = self.run("rev-parse", "HEAD").decode().strip()
-        index = os.fsdecode(self.run("rev-parse", "--absolute-git-dir").rstrip(b"\n")) + "/bootstrap.index"
-        lines = []
-        for path, content in files.items():
-            if content is None:
-                lines.append(b"0 " + ABSENT.encode() + b"\t" + os.fsencode(path))
-            else:
-                blob = self.run("hash-object", "-w", "--no-filters", "--stdin", content=content).strip()
-                lines.append(b"100644 " + blob + b"\t" + os.fsencode(path))
-        changes = b"".join(line + b"\0" for line in lines)
-        private = {"GIT_INDEX_FILE": index}
-        try:
-            self.run("read-tree", parent, extra=private)
-            self.run("update-index", "-z", "--index-info", content=changes, extra=private)
-            tree = self.run("write-tree", extra=private).decode().strip()
-        finally:
-            if os.path.lexists(index):
-                os.unlink(index)
+        entries = [self._render_entry(path, content) for path, content in files.items()]
+        before = [_render_absent(path) for path in files] + self._read_entries(files)
+        tree = self._write_tree(parent, entries)
         who = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER") for fact, value in _facts(person)}
         words = ("commit-tree", tree, "-p", parent, "-F", "-")
         commit = self.run(*words, content=message.encode(errors="replace"), extra=who).decode().strip()
-        self.run("update-ref", "-m", "bootstrap config", branch, commit, parent, extra=who)
-        self.run("update-index", "-z", "--index-info", content=changes)
+        self._stage(entries)
+        try:
+            self.run("update-ref", "-m", "bootstrap config", branch, commit, parent, extra=who)
+        except BaseException:
+            self._stage(before)
+            raise
         return commit
+
+    def is_staged(self, paths: Iterable[str]) -> bool:
+        """Whether the index says something else about these files than HEAD."""
+        done = self._run(("diff-index", "--cached", "--quiet", "HEAD", "--", *(f":(literal){path}" for path in paths)))
+        return done.returncode != 0
+
+    def _write_tree(self, commit: str, entries: Iterable[bytes]) -> str:
+        """A commit's tree with these entries instead of its own, made in an index that is nobody else's."""
+        index = f"{self.read_directory()}/bootstrap-{os.urandom(6).hex()}.index"
+        private = {"GIT_INDEX_FILE": index}
+        try:
+            self.run("read-tree", commit, extra=private)
+            self._stage(entries, private)
+            return self.run("write-tree", extra=private).decode().strip()
+        finally:
+            if os.path.lexists(index):
+                os.unlink(index)
+
+    def _stage(self, entries: Iterable[bytes], extra: Mapping[str, str] | None = None) -> None:
+        content = b"".join(entry + b"\0" for entry in entries)
+        self.run("update-index", "-z", "--index-info", content=content, extra=extra)
+
+    def _render_entry(self, path: str, content: bytes | None) -> bytes:
+        """What stands for a file in ``git update-index --index-info``."""
+        if content is None:
+            return _render_absent(path)
+        blob = self.run("hash-object", "-w", "--no-filters", "--stdin", content=content).strip()
+        return b"100644 " + blob + b"\t" + os.fsencode(path)
+
+    def _read_entries(self, paths: Iterable[str]) -> list[bytes]:
+        listing = self.run("ls-files", "--stage", "-z", "--", *(f":(literal){path}" for path in paths))
+        return listing.split(b"\0")[:-1]
 
 
 def open_repository(directory: str) -> Repository | None:
@@ -358,6 +390,10 @@ def _refuse_odd_paths(commit: str, paths: Iterable[str]) -> None:
             )
         seen.add(path)
         folders.update(above)
+
+
+def _render_absent(path: str) -> bytes:
+    return b"0 " + ABSENT.encode() + b"\t" + os.fsencode(path)
 
 
 def _render_lines(blobs: Iterable[str]) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -211,3 +213,76 @@ def test_history_counts_only_commits_that_touched_the_key(sandbox):
     assert [(one["commit"], one["before"], one["after"]) for one in edits] == [(first, None, "1")]
     edits = sandbox.run("config", "history", "B", "-n", "2", "--json", tags=()).json["edits"]
     assert [one["after"] for one in edits] == ["3", "2"]
+
+
+def state(root):
+    """Everything that a failed edit must leave alone."""
+    files = {path: path.read_bytes() for path in sorted((root / "config").rglob("*")) if path.is_file()}
+    return files, git(root, "rev-parse", "HEAD"), git(root, "status", "--porcelain"), sorted(os.listdir(root / ".git"))
+
+
+def test_a_set_that_git_refuses_leaves_no_commit_behind(sandbox):
+    """Somebody's ``git add`` holds the index: the commit was made all the same, and the tree put back."""
+    begin(sandbox)
+    (sandbox.root / ".git/index.lock").touch()
+    before = state(sandbox.root)
+    done = sandbox.run("config", "set", "LOG_LEVEL=debug", "NEW=1", "--common", tags=(), code=75)
+    assert done.stderr == (
+        f"error: cannot write to the repository {sandbox.root}: git update-index: Unable to create "
+        f"'{sandbox.root}/.git/index.lock': File exists.\n"
+        "  way out: mend what git complains about, and run the command again\n"
+    )
+    assert state(sandbox.root) == before
+
+
+def test_a_branch_that_cannot_move_leaves_the_index_as_it_was(sandbox):
+    begin(sandbox)
+    (sandbox.root / ".git/refs/heads/main.lock").touch()
+    before = state(sandbox.root)
+    done = sandbox.run("config", "set", "LOG_LEVEL=debug", "NEW=1", "--common", tags=(), code=75)
+    assert done.stderr.startswith(f"error: cannot write to the repository {sandbox.root}: git update-ref: ")
+    assert state(sandbox.root) == before
+
+
+def test_what_somebody_has_staged_of_the_file_is_not_lost(sandbox):
+    begin(sandbox)
+    sandbox.config("common/LOG_LEVEL", "staged")
+    git(sandbox.root, "add", "-A")
+    sandbox.config("common/LOG_LEVEL", "info")
+    before = state(sandbox.root)
+    done = sandbox.run("config", "set", "LOG_LEVEL=debug", "--common", tags=(), code=2)
+    assert done.stderr == (
+        "error: cannot write config/common/LOG_LEVEL: it has changes that nobody has committed\n"
+        "  way out: commit them, or git checkout the file\n"
+    )
+    assert state(sandbox.root) == before
+
+
+@pytest.mark.parametrize(
+    ("sign", "what"), [("REVERT_HEAD", "revert"), ("sequencer", "cherry-pick or revert"), ("rebase-merge", "rebase")]
+)
+def test_what_is_under_way_is_not_mixed_up_with_an_edit(sandbox, sign, what):
+    begin(sandbox)
+    (sandbox.root / ".git" / sign).touch()
+    done = sandbox.run("config", "set", "A=1", "--common", tags=(), code=2)
+    assert done.stderr == (
+        f"error: cannot commit to {sandbox.root}: a {what} is under way\n  way out: finish it, or abort it\n"
+    )
+
+
+def test_edits_at_the_same_time_come_one_after_the_other(sandbox):
+    begin(sandbox)
+    started = [
+        subprocess.Popen(
+            sandbox.words("config", "set", f"K{number}={number}", f"LOG_LEVEL={number}", "--common", tags=()),
+            env=sandbox.environ, cwd=sandbox.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    assert [(process.communicate()[1], process.returncode) for process in started] == [(b"", 0)] * 6
+    assert git(sandbox.root, "rev-list", "--count", "HEAD") == "7"
+    assert git(sandbox.root, "status", "--porcelain") == ""
+    for subject in git(sandbox.root, "log", "-6", "--format=%H %s").splitlines():
+        revision, _, keys = subject.partition(" Set ")
+        names = git(sandbox.root, "show", "--name-only", "--format=", revision).split()
+        assert names == [f"config/common/{key}" for key in keys.removesuffix(" in common").split(", ")]
