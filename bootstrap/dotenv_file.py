@@ -31,6 +31,18 @@ def parse_secrets(content: bytes) -> dict[str, str]:
     return _parse(content, _find_fault_of_secret)
 
 
+def find_lines(content: bytes, key: str) -> tuple[int, int] | None:
+    """The first and the last line (counted from 1) of what sets the key in the end; raises FlawedError."""
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - slow to import
+
+    found = None
+    for binding in parse_stream(StringIO(decode_text(content), newline=None)):
+        if binding.key == key and binding.value is not None:
+            first = _line_of(binding)
+            found = first, first + binding.original.string.strip().count("\n")
+    return found
+
+
 def render_line(key: str, value: str) -> str | None:
     r"""The line that ``parse_dotenv`` reads this value from; ``None`` if there is none.
 

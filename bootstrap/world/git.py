@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ _ENVIRON = {
     "GIT_SSH_COMMAND": "false",
 }
 # Commands whose names others choose. Their other settings, such as diff.algorithm, git would not take when emptied.
+_BLAMED = re.compile(rb"[0-9a-f]{40,64} \d+ \d+")  # how the porcelain begins what it tells of a line
 _NAMED = r"^(filter|diff|merge)\..*\.(clean|smudge|process|required|command|textconv|driver)$"
 
 
@@ -194,10 +196,11 @@ class Repository:
         log = ("log", "-z", "--raw", "--no-abbrev", "--no-renames", "--diff-merges=dense-combined", "--no-textconv")
         return parse_log(self.run(*log, f"--format={LOG_FORMAT}", *limit, "--end-of-options", "HEAD", "--", *paths))
 
-    def blame_line(self, path: str, line: int) -> str:
-        """The commit that wrote a line (counted from 1) of a file as it is in HEAD."""
-        words = ("blame", "--porcelain", "--no-textconv", "--no-ignore-revs-file", "-L", f"{line},{line}", "HEAD")
-        return self.run(*words, "--", path).split(b" ", 1)[0].decode().lstrip("^")
+    def blame_lines(self, path: str, first: int, last: int) -> set[str]:
+        """The commits that wrote these lines (counted from 1, both included) of a file as it is in HEAD."""
+        words = ("blame", "--porcelain", "--no-textconv", "--no-ignore-revs-file", "-L", f"{first},{last}", "HEAD")
+        told = self.run(*words, "--", path).split(b"\n")
+        return {line.split(b" ", 1)[0].decode() for line in told if _BLAMED.match(line)}
 
     def commit_files(self, files: Mapping[str, bytes | None], message: str, person: Person, branch: str) -> str:
         """Commit these contents (``None``: gone) on top of HEAD and nothing else; the answer is the commit's id.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from bootstrap.commits import ABSENT
-from bootstrap.dotenv_file import parse_dotenv
+from bootstrap.dotenv_file import find_lines, parse_dotenv
 from bootstrap.problem import FlawedError
 from bootstrap.world.git import open_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
     from bootstrap.commits import Change
@@ -25,16 +24,23 @@ def read_origins(box: Box, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str,
 
     For a line of a ``.env`` it is the commit that wrote the line, for all else the last one that changed the file.
     """
-    repository = open_repository(box.root) if os.path.isdir(box.root) else None
-    if repository is None or not repository.has_commits():
-        return {}
-    paths = {
-        (file, key): repository.prefix + file
-        for file, key in wanted
-        if file.startswith(("config/", "services/")) and os.path.isfile(f"{box.root}/{file}")
-    }
-    if not paths:
-        return {}
+    origins: dict[tuple[str, str], Origin] = {}
+    places: dict[str, tuple[Repository, dict[tuple[str, str], str]]] = {}  # by the top of the repository
+    files = [(file, key) for file, key in wanted if os.path.isfile(f"{box.root}/{file}")]
+    for folder in ("config", "services"):  # each may be a repository of its own
+        below = [(file, key) for file, key in files if file.startswith(f"{folder}/")]
+        repository = open_repository(f"{box.root}/{folder}") if below else None
+        if repository is not None and repository.has_commits():
+            _, paths = places.setdefault(repository.top, (repository, {}))
+            paths |= {(file, key): repository.prefix + file.removeprefix(f"{folder}/") for file, key in below}
+    for repository, paths in places.values():
+        origins |= _read_origins(box, repository, paths)
+    return origins
+
+
+def _read_origins(
+    box: Box, repository: Repository, paths: Mapping[tuple[str, str], str]
+) -> dict[tuple[str, str], Origin]:
     last: dict[str, Change] = {}
     for change in repository.read_changes([f":(literal){path}" for path in dict.fromkeys(paths.values())]):
         last.setdefault(change.path, change)
@@ -58,12 +64,12 @@ def _origin(
         return change.commit if now == committed else "uncommitted"
     if _value(now, key) != _value(committed, key):
         return "uncommitted"
-    line = _line_of(committed, key)
-    if line is None:
+    lines = find_lines(committed, key)
+    if lines is None:
         return change.commit
-    blamed = repository.blame_line(change.path, line)
+    blamed = repository.blame_lines(change.path, *lines)
     return next(
-        (c.commit for c in repository.read_changes([f":(literal){change.path}"]) if c.commit.id == blamed),
+        (c.commit for c in repository.read_changes([f":(literal){change.path}"]) if c.commit.id in blamed),
         change.commit,
     )
 
@@ -73,10 +79,3 @@ def _value(content: bytes, key: str) -> str | None:
         return parse_dotenv(content).get(key)
     except FlawedError:
         return None
-
-
-def _line_of(content: bytes, key: str) -> int | None:
-    """The last line that sets the key, counted from 1."""
-    pattern = re.compile(rb"\s*(?:export\s+)?" + key.encode() + rb"\s*=")
-    found = [number for number, line in enumerate(content.split(b"\n"), 1) if pattern.match(line)]
-    return found[-1] if found else None

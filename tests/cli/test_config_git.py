@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -393,3 +394,38 @@ def test_a_revision_is_never_an_option(sandbox, revision):
     begin(sandbox)
     done = sandbox.run("config", "impact", "--", revision, tags=(), code=2)
     assert done.stderr.startswith("error: cannot find revision "), done.stderr
+
+
+def test_the_lines_of_a_value_are_blamed_and_not_what_looks_like_them(sandbox):
+    begin(sandbox)
+    env = sandbox.root / "config/common/.env"
+    env.write_text('KEY=real\nLINES="x\ny"\nOTHER="\nKEY=fake\n"\n\'QUOTED\'=1\n')
+    wrote = commit(sandbox.root, "Write")
+    env.write_text(env.read_text().replace('y"', 'z"'))
+    second = commit(sandbox.root, "The second line of LINES")
+    env.write_text(env.read_text().replace("fake", "fake too"))
+    third = commit(sandbox.root, "Inside OTHER")
+    (program,) = sandbox.run(
+        "config", "list", "--provenance", "--json", "--mode", "review", "--service", "api", tags=()
+    ).json["programs"]
+    found = {one["key"]: one.get("commit") for one in program["variables"]}
+    assert [found[key] for key in ("KEY", "LINES", "OTHER", "QUOTED")] == [wrote, second, third, wrote]
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_config_may_be_a_repository_of_its_own(sandbox, outer):
+    """Inside another that ignores it, all its values were told as not committed; alone, nobody had written them."""
+    begin(sandbox)
+    first = git(sandbox.root, "rev-parse", "HEAD")
+    git(sandbox.root, "rm", "-rq", "--cached", "config")
+    (sandbox.root / ".gitignore").write_text("config\n.bootstrap\n")
+    commit(sandbox.root, "Let go of config")
+    if not outer:
+        shutil.rmtree(sandbox.root / ".git")
+    git(sandbox.root / "config", "init", "-q", "-b", "main")
+    inner = commit(sandbox.root / "config", "Its own")
+    words = ("--mode", "review", "--service", "api")
+    assert explain(sandbox, "LOG_LEVEL", *words)["layers"][0]["commit"] == inner
+    assert explain(sandbox, "API_HOST", *words)["layers"][0].get("commit") == (first if outer else None)
+    sandbox.run("config", "set", "LOG_LEVEL=debug", "--common", tags=())
+    assert explain(sandbox, "LOG_LEVEL", *words)["layers"][0]["subject"] == "Set LOG_LEVEL in common"
