@@ -416,7 +416,8 @@ def test_the_lines_of_a_value_are_blamed_and_not_what_looks_like_them(sandbox):
 def test_config_may_be_a_repository_of_its_own(sandbox, outer):
     """Inside another that ignores it, all its values were told as not committed; alone, nobody had written them."""
     begin(sandbox)
-    first = git(sandbox.root, "rev-parse", "HEAD")
+    sandbox.sleeper("api", extra="env: {DEFAULT: 1}")
+    first = commit(sandbox.root, "A default")
     git(sandbox.root, "rm", "-rq", "--cached", "config")
     (sandbox.root / ".gitignore").write_text("config\n.bootstrap\n")
     commit(sandbox.root, "Let go of config")
@@ -426,6 +427,6 @@ def test_config_may_be_a_repository_of_its_own(sandbox, outer):
     inner = commit(sandbox.root / "config", "Its own")
     words = ("--mode", "review", "--service", "api")
     assert explain(sandbox, "LOG_LEVEL", *words)["layers"][0]["commit"] == inner
-    assert explain(sandbox, "API_HOST", *words)["layers"][0].get("commit") == (first if outer else None)
+    assert explain(sandbox, "DEFAULT", *words)["layers"][0].get("commit") == (first if outer else None)
     sandbox.run("config", "set", "LOG_LEVEL=debug", "--common", tags=())
     assert explain(sandbox, "LOG_LEVEL", *words)["layers"][0]["subject"] == "Set LOG_LEVEL in common"
