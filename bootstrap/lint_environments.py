@@ -130,7 +130,7 @@ def _unfit(environment: Environment, layering: Layering) -> Iterator[Finding]:
             file=breach.file,
             line=0,
             key=breach.rule.key,
-            text=f"{breach.rule.key} {breach.cause} ({breach.rule.place})",
+            text=f"{breach.rule.key} should be {breach.expected}, and is not ({breach.rule.place})",
             way_out="correct the value, or what the schema says about it",
         )
 

@@ -59,7 +59,8 @@ class Breach:
 
     rule: Rule
     file: str  # where the value comes from
-    cause: str
+    expected: str  # an integer
+    cause: str  # should be an integer, not "many"
 
 
 def parse_rules(content: bytes) -> dict[str, Rule]:
@@ -80,7 +81,8 @@ def judge_values(
         if expected is not None:
             found = "and is not (a secret is not shown)" if variable.secret else f"not {quoted(variable.value)}"
             separator = " " if variable.secret else ", "
-            yield Breach(rule=rule, file=variable.file, cause=f"should be {expected}{separator}{found}")
+            cause = f"should be {expected}{separator}{found}"
+            yield Breach(rule=rule, file=variable.file, expected=expected, cause=cause)
 
 
 def secret_keys(rules: Mapping[str, Rule]) -> tuple[str, ...]:

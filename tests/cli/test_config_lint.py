@@ -213,10 +213,10 @@ def test_the_schema_is_enforced(findings, root):
     root.config("services/api/production/POOL", "many")
     root.config("services/api/staging/DATABASE_URL", "x")
     assert findings() == [
-        ("error", "schema", "config/common/LOG_LEVEL", 'LOG_LEVEL should be one of debug, info, not "loud" (config/schema.yaml:1)'),
+        ("error", "schema", "config/common/LOG_LEVEL", "LOG_LEVEL should be one of debug, info, and is not (config/schema.yaml:1)"),
         ("error", "required", "config/schema.yaml:2", "api requires POOL, and has none in staging"),
         ("error", "schema", "config/schema.yaml:2", 'POOL is required by "wep", and there is no such service; did you mean "web"? (services: api, web)'),
-        ("error", "schema", "config/services/api/production/POOL", 'POOL should be an integer, not "many" (config/schema.yaml:2)'),
+        ("error", "schema", "config/services/api/production/POOL", "POOL should be an integer, and is not (config/schema.yaml:2)"),
     ]  # fmt: skip
 
 
