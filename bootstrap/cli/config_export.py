@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -57,6 +58,11 @@ def export(
         return
     from bootstrap.world import disk  # noqa: PLC0415 - only with --output
 
+    if os.path.lexists(output) and (os.path.islink(output) or not os.path.isfile(output)):
+        raise Refused(
+            f"cannot write {quoted(output)}: it is no regular file, and would be replaced by one\n"
+            "  way out: name a new file, or leave out --output and redirect what is printed"
+        )
     disk.write_durably(output, text.encode())
 
 

@@ -33,7 +33,7 @@ def _layer_options(verb: V) -> V:
             click.option("--service", metavar="SERVICE", help="For this service (in every mode, or in --mode)."),
             click.option("-m", "--message", "why", default="", metavar="WHY", help="The reason, for the commit."),
             click.option("--up", "then_up", is_flag=True, help="Apply it on this box right away."),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document; with --up, that of up."),
         ]
     ):
         verb = option(verb)
@@ -120,10 +120,10 @@ def _write(
                 click.echo(line)
 
     written = write_keys(context.obj.box, target, files, verb, why, tell)
-    if as_json:
+    if as_json and not then_up:
         print_json(asdict(written))
     else:
-        click.echo(f"committed {written.commit[:10]}: {written.subject}")
+        click.echo(f"committed {written.commit[:10]}: {written.subject}", err=as_json)
     if not then_up:
         return 0
     from bootstrap.cli.up import up  # noqa: PLC0415 - only when it is asked for

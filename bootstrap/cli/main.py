@@ -150,7 +150,8 @@ def _open_standard_files() -> None:
             os.close(descriptor)
             break
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - os takes it by position only
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - it lives as long as we do
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - it lives as long as we do
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - likewise
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
 
 

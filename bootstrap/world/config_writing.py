@@ -14,7 +14,7 @@ from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.importing import check_target, own_layer
 from bootstrap.world import clock
 from bootstrap.world.git import read_person
-from bootstrap.world.layer_writer import replace_files
+from bootstrap.world.layer_writer import refuse_foreign, replace_files
 from bootstrap.world.layers import read_layers, read_order
 from bootstrap.world.revisions import read_repository, survey_working_tree
 from bootstrap.world.sources import read_sources
@@ -182,10 +182,10 @@ def _refuse_uncommitted(box: Box, repository: Repository, files: Iterable[str]) 
     entries, _ = repository.read_tree(repository.find_commit("HEAD"), repository.prefix)
     blobs = {entry.path.removeprefix(repository.prefix): entry.blob for entry in entries}
     committed = repository.read_blobs(blobs[file] for file in files if file in blobs)
+    refuse_foreign(box, files)
     is_staged = repository.is_staged(repository.prefix + file for file in files)
     found: dict[str, bytes | None] = {}
     for file in files:
-        _refuse_links(box.config, file)
         found[file] = _read(f"{box.config}/{file}")
         if found[file] != (committed.get(blobs[file]) if file in blobs else None) or is_staged:
             raise DefinitionError(
@@ -193,14 +193,6 @@ def _refuse_uncommitted(box: Box, repository: Repository, files: Iterable[str]) 
                 "  way out: commit them, or git checkout the file"
             )
     return found
-
-
-def _refuse_links(top: str, file: str) -> None:
-    path = top
-    for part in file.split("/"):
-        path = f"{path}/{part}"
-        if os.path.islink(path):
-            raise DefinitionError(f"cannot write config/{file}: {path} is a link\n  way out: make it what it links to")
 
 
 def _read(path: str) -> bytes | None:

@@ -25,7 +25,7 @@ def write_for_this_boot(path: str, content: bytes, mode: int = 0o600) -> None:
 
 
 def _replace(path: str, content: bytes, mode: int, *, flush: bool) -> None:
-    directory, name = os.path.split(path)
+    directory, name = os.path.split(os.path.abspath(path))
     temporary = f"{directory}/.{name}.{os.urandom(6).hex()}"
     try:
         write_new(temporary, content, mode, flush=flush)

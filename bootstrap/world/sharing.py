@@ -10,7 +10,7 @@ from bootstrap.shared_keys import Share, moved_file, propose_shares
 from bootstrap.survey import all_layer_names, plan_modes
 from bootstrap.variable import Layering
 from bootstrap.world import disk
-from bootstrap.world.layer_writer import replace_files
+from bootstrap.world.layer_writer import refuse_foreign, replace_files
 from bootstrap.world.layers import read_layers, read_order, read_rules
 from bootstrap.world.sources import read_sources
 
@@ -37,4 +37,5 @@ def write_shares(box: Box, target: str, shares: Iterable[Share]) -> None:
     for share in shares:
         contents[f"{box.root}/{moved_file(target, share)}"] = disk.read_if_there(f"{box.root}/{share.files[0]}")
         contents |= {f"{box.root}/{file}": None for file in share.files}
+    refuse_foreign(box, (path.removeprefix(f"{box.config}/") for path in contents))
     replace_files(contents)

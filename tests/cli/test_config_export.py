@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -72,3 +73,19 @@ def test_processes_that_differ_have_to_be_named(root):
 def test_unknown_services_get_the_nearest_match(root):
     done = root.run("config", "export", "--service", "apy", "--mode", "review", "--format", "env", tags=(), code=2)
     assert done.stderr == 'error: cannot use service "apy": no such service; did you mean "api"?\n'
+
+
+def test_the_file_may_be_named_from_where_one_stands_and_replaces_nothing_else(root):
+    """A bare name was written to / first; a FIFO, a device or a link was replaced by a file."""
+    export(root, "--format", "env", "--output", "api.env")
+    assert (root.root / "api.env").stat().st_mode & 0o777 == 0o600
+    os.mkfifo(root.root / "pipe")
+    (root.root / "link").symlink_to("api.env")
+    for name in ("pipe", "link"):
+        refused = export(root, "--format", "env", "--output", name, code=2)
+        assert refused.stderr == (
+            f'error: cannot write "{name}": it is no regular file, and would be replaced by one\n'
+            "  way out: name a new file, or leave out --output and redirect what is printed\n"
+        )
+    assert (root.root / "pipe").is_fifo()
+    assert (root.root / "link").is_symlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 
@@ -430,3 +431,48 @@ def test_config_may_be_a_repository_of_its_own(sandbox, outer):
     assert explain(sandbox, "DEFAULT", *words)["layers"][0].get("commit") == (first if outer else None)
     sandbox.run("config", "set", "LOG_LEVEL=debug", "--common", tags=())
     assert explain(sandbox, "LOG_LEVEL", *words)["layers"][0]["subject"] == "Set LOG_LEVEL in common"
+
+
+def test_set_from_a_standard_input_that_is_closed(sandbox):
+    begin(sandbox)
+    words = " ".join(map(shlex.quote, sandbox.words("config", "set", "A=-", "--common", tags=())))
+    done = subprocess.run(
+        f"{words} <&-", shell=True, env=sandbox.environ, cwd=sandbox.root, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        (
+            "error: cannot set A: an empty file removes the variable\n"
+            '  way out: bootstrap config edit, and write A="…" with its quotes into .env\n'
+        ),
+    )
+
+
+def test_set_and_apply_print_one_document(sandbox):
+    begin(sandbox)
+    done = sandbox.run("config", "set", "A=1", "--service", "api", "--up", "--json")
+    assert [action["action"] for action in done.json["actions"]] == ["start", "start"]
+    assert ": Set A in services/api/common\n" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write into somebody else's directory")
+@pytest.mark.parametrize("verb", ["set", "import", "share"])
+def test_root_writes_into_no_directory_of_others(sandbox, tmp_path, verb):
+    """Its owner could put a link to /etc/cron.d in its place at any moment."""
+    begin(sandbox)
+    for service in ("api", "web"):
+        sandbox.config(f"services/{service}/review/SAME", "1")
+    commit(sandbox.root, "Two alike")
+    theirs = sandbox.root / "config" / ("modes/review" if verb == "share" else "services/api/review")
+    theirs.mkdir(parents=True, exist_ok=True)
+    os.chown(theirs, 1234, 1234)
+    (tmp_path / "vars.env").write_text("A=1\n")
+    words = {
+        "set": ("set", "A=1", "--service", "api", "--mode", "review"),
+        "import": ("import", "dotenv", str(tmp_path / "vars.env"), "--service", "api", "--mode", "review"),
+        "share": ("import", "shared", "--mode", "review"),
+    }
+    before = tree(sandbox)
+    done = sandbox.run("config", *words[verb], tags=(), code=2)
+    assert done.stderr == (f"error: cannot write to {theirs}: it belongs to user 1234\n  way out: run as that user\n")
+    assert tree(sandbox) == before
