@@ -14,7 +14,7 @@ from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.importing import check_target, own_layer
 from bootstrap.world import clock
 from bootstrap.world.git import read_person
-from bootstrap.world.layer_writer import refuse_foreign, replace_files
+from bootstrap.world.layer_writer import put_back, refuse_foreign, replace_files
 from bootstrap.world.layers import read_layers, read_order
 from bootstrap.world.revisions import read_repository, survey_working_tree
 from bootstrap.world.sources import read_sources
@@ -113,7 +113,7 @@ def _write_files(
         tracked = {repository.prefix + file: content for file, content in files.items()}
         commit = repository.commit_files(tracked, message, read_person(), branch)
     except BaseException:
-        replace_files({f"{box.config}/{file}": content for file, content in old.items()})
+        put_back({f"{box.config}/{file}": content for file, content in old.items()})
         raise
     return Written(commit=commit, subject=subject, files=tuple(f"config/{file}" for file in files), impacts=impacts)
 

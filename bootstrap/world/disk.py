@@ -7,6 +7,7 @@ than it will be in the end. After a failed flush nothing is retried: the new fil
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any
@@ -33,7 +34,8 @@ def _replace(path: str, content: bytes, mode: int, *, flush: bool) -> None:
         if flush:
             flush_directory(directory)
     except OSError as error:
-        remove_if_there(temporary)
+        with contextlib.suppress(Unavailable):  # a read-only disk refuses this too
+            remove_if_there(temporary)
         raise refused("write", path, error) from error
 
 

@@ -9,11 +9,11 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import BootstrapError, DefinitionError
+from bootstrap.errors import BootstrapError, DefinitionError, Unavailable
 from bootstrap.world import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
     from bootstrap.importing import Writing
@@ -64,9 +64,20 @@ def replace_files(contents: dict[str, bytes | None]) -> None:
             before[path] = disk.read_if_there(path)
             _put(path, content)
     except BootstrapError:
-        for path, content in before.items():
-            _put(path, content)
+        put_back(before)
         raise
+
+
+def put_back(before: Mapping[str, bytes | None]) -> None:
+    """Undo a writing as far as the disk lets us: removing first makes room on a full one. Raises Unavailable."""
+    refused: list[Unavailable] = []
+    for path, content in sorted(before.items(), key=lambda item: item[1] is not None):
+        try:
+            _put(path, content)
+        except Unavailable as error:
+            refused.append(error)
+    if refused:
+        raise Unavailable("\n".join(map(str, refused)))
 
 
 def _put(path: str, content: bytes | None) -> None:
