@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LOG_FORMAT = "%x00%H%x00%an%x00%aI%x00%s"  # the NUL in front: no change and no path is empty
+LOG_FORMAT = "%H%x00%an%x00%aI%x00%s"
 ABSENT = "0" * 40
 
 
@@ -39,15 +39,16 @@ class Change:
 def parse_log(output: bytes) -> list[Change]:
     """Every change, in the order of the log (newest first)."""
     changes: list[Change] = []
-    fields = iter(output.removesuffix(b"\0").split(b"\0") if output else ())
+    fields = iter(output.split(b"\0"))
     commit: Commit | None = None
     for field in fields:
-        facts = field.removeprefix(b"\n")  # git puts one between the message and the first change
-        if not facts:
-            id_, author, date, subject = (_text(next(fields)) for _ in range(4))
-            commit = Commit(id=id_, author=author, date=date, subject=subject)
-        elif commit is not None:
-            changes.append(_parse_change(commit, facts, next(fields)))
+        # Behind the message git puts a newline, or for merges an empty field, and one more behind the last change.
+        facts = field.removeprefix(b"\n")
+        if facts.startswith(b":") and commit is not None:
+            changes.append(_parse_change(commit, facts, next(fields, b"")))
+        elif facts:
+            author, date, subject = (_text(next(fields, b"")) for _ in range(3))
+            commit = Commit(id=_text(facts), author=author, date=date, subject=subject)
     return changes
 
 

@@ -12,7 +12,7 @@ from bootstrap.catalog import parse_catalog
 from bootstrap.edits import Impact, diff_surveys
 from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.importing import check_target, own_layer
-from bootstrap.world import clock
+from bootstrap.world import clock, disk
 from bootstrap.world.git import read_person
 from bootstrap.world.layer_writer import put_back, refuse_foreign, replace_files
 from bootstrap.world.layers import read_layers, read_order
@@ -186,18 +186,10 @@ def _refuse_uncommitted(box: Box, repository: Repository, files: Iterable[str]) 
     is_staged = repository.is_staged(repository.prefix + file for file in files)
     found: dict[str, bytes | None] = {}
     for file in files:
-        found[file] = _read(f"{box.config}/{file}")
+        found[file] = disk.read_if_there(f"{box.config}/{file}")
         if found[file] != (committed.get(blobs[file]) if file in blobs else None) or is_staged:
             raise DefinitionError(
                 f"cannot write config/{file}: it has changes that nobody has committed\n"
                 "  way out: commit them, or git checkout the file"
             )
     return found
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None

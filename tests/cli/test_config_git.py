@@ -476,3 +476,40 @@ def test_root_writes_into_no_directory_of_others(sandbox, tmp_path, verb):
     done = sandbox.run("config", *words[verb], tags=(), code=2)
     assert done.stderr == (f"error: cannot write to {theirs}: it belongs to user 1234\n  way out: run as that user\n")
     assert tree(sandbox) == before
+
+
+def test_what_only_a_merge_says_is_the_merges(sandbox):
+    """Git tells merges in another form: with as many blobs as parents, and an empty field in front."""
+    begin(sandbox)
+    root = sandbox.root
+    git(root, "switch", "-qc", "topic")
+    sandbox.config("common/LOG_LEVEL", "topic")
+    commit(root, "On the topic branch")
+    git(root, "switch", "-q", "main")
+    sandbox.config("common/LOG_LEVEL", "main")
+    commit(root, "On main")
+    git(root, "merge", "-q", "-s", "ours", "--no-commit", "topic")
+    sandbox.config("common/LOG_LEVEL", "neither")
+    sandbox.config("common/SNEAKY", "1")
+    merged = commit(root, "Merge topic")
+    git(root, "commit", "-q", "--allow-empty", "--allow-empty-message", "-m", "")
+    words = ("--mode", "review", "--service", "api")
+    assert [explain(sandbox, key, *words)["layers"][-1]["commit"] for key in ("LOG_LEVEL", "SNEAKY")] == [merged] * 2
+    edits = sandbox.run("config", "history", "LOG_LEVEL", "--json", tags=()).json["edits"]
+    assert [(one["subject"], one["before"], one["after"]) for one in edits] == [
+        ("Merge topic", "main", "neither"),
+        ("On main", "info", "main"),
+        ("On the topic branch", "info", "topic"),
+        ("Begin", None, "info"),
+    ]
+
+
+def test_a_directory_in_the_place_of_a_variable_is_told(sandbox):
+    begin(sandbox)
+    (sandbox.root / "config/common/A/B").mkdir(parents=True)
+    before = tree(sandbox)
+    done = sandbox.run("config", "set", "A=1", "--common", tags=(), code=2)
+    assert done.stderr == (
+        "error: cannot write config/common/A: a directory stands there\n  way out: remove it first\n"
+    )
+    assert tree(sandbox) == before
