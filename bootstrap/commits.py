@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 LOG_FORMAT = "%H%x00%an%x00%aI%x00%s"
 ABSENT = "0" * 40
+_SUBMODULE = "160000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +56,21 @@ def parse_log(output: bytes) -> list[Change]:
 def _parse_change(commit: Commit, facts: bytes, path: bytes) -> Change:
     if facts.startswith(b"::"):
         return _parse_merged(commit, facts, path)
-    _, _, before, after, _ = facts.decode().split(" ")
-    return Change(commit=commit, path=_text(path), before=before, after=after)
+    *modes, before, after, _ = facts.decode().lstrip(":").split(" ")
+    return _change(commit, path, modes, [before, after])
 
 
 def _parse_merged(commit: Commit, facts: bytes, path: bytes) -> Change:
     """A merge that is like none of its parents: `::modes… blobs… status`, one more mode and blob than parents."""
     parents = facts.count(b":", 0, facts.index(b" ")) if b" " in facts else 0
     words = facts.decode().lstrip(":").split(" ")
-    blobs = words[parents + 1 : 2 * parents + 2]
-    return Change(commit=commit, path=_text(path), before=blobs[0], after=blobs[-1])
+    return _change(commit, path, words[: parents + 1], words[parents + 1 : 2 * parents + 2])
+
+
+def _change(commit: Commit, path: bytes, modes: list[str], blobs: list[str]) -> Change:
+    """Before is what the first parent has; a submodule is nobody's file."""
+    files = [ABSENT if mode == _SUBMODULE else blob for mode, blob in zip(modes, blobs, strict=True)]
+    return Change(commit=commit, path=_text(path), before=files[0], after=files[-1])
 
 
 def _text(raw: bytes) -> str:

@@ -180,12 +180,19 @@ class Repository:
     def read_blobs(self, blobs: Iterable[str]) -> dict[str, bytes]:
         """The contents of blobs, by id, ``TOO_LARGE`` for what no reader of ours would take.
 
-        What is no blob, or is missing, is left out.
+        Raises Unavailable for one that is not here, as in a partial clone: nothing is fetched.
         """
         wanted = list(dict.fromkeys(blobs))
         if not wanted:
             return {}
         sizes = _parse_sizes(self.run("cat-file", "--batch-check", content=_render_lines(wanted)))
+        missing = [blob for blob in wanted if blob not in sizes]
+        if missing:
+            raise Unavailable(
+                f"cannot read the repository {self.top}: {len(missing)} of its files are not here, such as "
+                f"{missing[0][:10]}\n"
+                "  way out: git fetch --refetch --no-filter brings them all; git fsck shows what is damaged"
+            )
         fit = [blob for blob, size in sizes.items() if size <= LARGEST]
         contents = dict(_split_batch(self.run("cat-file", "--batch", content=_render_lines(fit)))) if fit else {}
         return {blob: contents.get(blob, TOO_LARGE) for blob in sizes}

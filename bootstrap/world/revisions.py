@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from bootstrap.box import Box
 from bootstrap.catalog import Sources, parse_catalog
 from bootstrap.errors import DefinitionError, Refused, Unavailable
-from bootstrap.spelling import quoted
 from bootstrap.survey import Surveyed, all_layer_names, plan_modes, survey_environments
 from bootstrap.variable import Layering
 from bootstrap.world.git import Repository, open_repository
@@ -112,11 +111,6 @@ def _lay_out(repository: Repository, commit: str, prefix: str, folder: str, dept
     contents = repository.read_blobs(entry.blob for entry in entries)
     made = {folder}
     for entry in entries:
-        if entry.blob not in contents:
-            raise Unavailable(
-                f"cannot read commit {commit[:10]}: {quoted(entry.path)} is missing in {repository.top}\n"
-                "  way out: git fsck shows what is damaged; git fetch --refetch brings it again"
-            )
         path = f"{folder}/{entry.path.removeprefix(prefix)}"
         directory = os.path.dirname(path)
         if directory not in made:

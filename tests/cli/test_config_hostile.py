@@ -79,9 +79,36 @@ def test_an_object_that_is_missing_is_told(sandbox):
     evil = write_commit(sandbox.root, write_tree(sandbox.root, (b"100644", b"A", "12" * 20)))
     done = sandbox.run("config", "impact", evil, tags=(), code=75)
     assert done.stderr == (
-        f'error: cannot read commit {evil[:10]}: "config/A" is missing in {sandbox.root}\n'
-        "  way out: git fsck shows what is damaged; git fetch --refetch brings it again\n"
+        f"error: cannot read the repository {sandbox.root}: 1 of its files are not here, such as 1212121212\n"
+        "  way out: git fetch --refetch --no-filter brings them all; git fsck shows what is damaged\n"
     )
+
+
+def test_a_partial_clone_says_what_it_lacks_and_fetches_nothing(sandbox, tmp_path):
+    """History had nothing to tell, and explain said that nobody had committed the value."""
+    begin(sandbox)
+    sandbox.config("common/LOG_LEVEL", "debug")
+    commit(sandbox.root, "Look closer")
+    git(sandbox.root, "config", "uploadpack.allowFilter", "true")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{sandbox.root}", str(clone))
+    done = sandbox.run("--root", str(clone), "config", "history", "LOG_LEVEL", tags=(), code=75)
+    missing = git(sandbox.root, "rev-parse", "HEAD~1:config/common/LOG_LEVEL")
+    assert done.stderr == (
+        f"error: cannot read the repository {clone}: git cat-file: could not fetch {missing} from promisor remote\n"
+        "  way out: mend what git complains about, and run the command again\n"
+    )
+    words = ("config", "explain", "LOG_LEVEL", "--mode", "review", "--service", "api", "--json")
+    assert sandbox.run("--root", str(clone), *words, tags=()).json["layers"][0]["subject"] == "Look closer"
+
+
+def test_a_submodule_in_the_place_of_a_variable_is_nobodys_file(sandbox):
+    begin(sandbox)
+    module = write_tree(sandbox.root, (b"160000", b"LOG_LEVEL", "34" * 20))
+    odd = write_commit(sandbox.root, write_tree(sandbox.root, (b"40000", b"common", module)))
+    git(sandbox.root, "update-ref", "refs/heads/main", odd)
+    edits = sandbox.run("config", "history", "--json", tags=()).json["edits"]
+    assert edits == []
 
 
 def test_a_blob_that_nobody_could_hold_in_memory_is_refused_as_a_file_is(sandbox):
