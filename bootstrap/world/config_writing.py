@@ -186,6 +186,8 @@ def _refuse_uncommitted(box: Box, repository: Repository, files: Iterable[str]) 
     is_staged = repository.is_staged(repository.prefix + file for file in files)
     found: dict[str, bytes | None] = {}
     for file in files:
+        if os.path.isdir(f"{box.config}/{file}"):
+            raise DefinitionError(f"cannot write config/{file}: a directory stands there\n  way out: remove it first")
         found[file] = disk.read_if_there(f"{box.config}/{file}")
         if found[file] != (committed.get(blobs[file]) if file in blobs else None) or is_staged:
             raise DefinitionError(

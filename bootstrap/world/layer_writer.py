@@ -41,8 +41,6 @@ def refuse_foreign(box: Box, files: Iterable[str]) -> None:
         parts = file.split("/")
         for depth in range(len(parts) + 1):
             _refuse_step("/".join([box.config, *parts[:depth]]), file, is_top=depth == 0)
-        if os.path.isdir(f"{box.config}/{file}"):
-            raise DefinitionError(f"cannot write config/{file}: a directory stands there\n  way out: remove it first")
 
 
 def _refuse_step(path: str, file: str, *, is_top: bool) -> None:
