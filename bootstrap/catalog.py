@@ -16,6 +16,7 @@ from bootstrap.problem import FlawedError, Problem, decode_text, render_problems
 from bootstrap.procfile import parse_procfile, procfile_port, procfile_problems
 from bootstrap.scalars import NAME_TEXT, TEXT, choice
 from bootstrap.schema import Keys, read_entries, read_fields
+from bootstrap.service_directory import parse_service_directory
 from bootstrap.service_file import read_service
 from bootstrap.spelling import or_list, quoted
 from bootstrap.strict_yaml import NOTHING, Node, Scalar, line_of, parse_yaml
@@ -81,13 +82,19 @@ def _read_draft(sources: Sources, file: str, port: int | None) -> _Draft:
     name, folder = path.removeprefix("services/"), f"{sources.root}/{path}"
     try:
         text = decode_text(sources.files[file])
-        node, problems = (parse_yaml(text), []) if port is None else parse_procfile(text, port)
+        node, problems = _parse(file, text, port)
     except FlawedError as flaw:
         nothing = Service(name=name, file=file, folder=folder, processes={})
         return _Draft(service=nothing, node=NOTHING, problems=list(flaw.problems))
     service, wrong = read_service(name, file, folder, node)
     problems = procfile_problems(problems, wrong) if port is not None else wrong
     return _Draft(service=service, node=node, problems=problems)
+
+
+def _parse(file: str, text: str, port: int | None) -> tuple[Node, list[Problem]]:
+    if port is not None:
+        return parse_procfile(text, port)
+    return (parse_yaml(text) if file.endswith(".yaml") else parse_service_directory(text)), []
 
 
 def _unknown_needs(draft: _Draft, known: Mapping[str, _Draft]) -> Iterator[Problem]:

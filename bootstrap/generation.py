@@ -179,6 +179,7 @@ def _facts(program: Program, launch: Launch, environment: Environment, key: byte
         "restart": asdict(process.restart),
         **({"finish": process.finish} if process.finish else {}),
         **({"log": True} if process.log else {}),  # what the logger does is its own affair
+        **({"reads": program.writer} if program.writer else {}),
         "env": {
             name: [_digest(key, variable.value.encode(errors="surrogateescape"), 8), variable.file]
             for name, variable in environment.variables.items()

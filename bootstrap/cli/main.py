@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import keyword
 import os
 import sys
 from dataclasses import replace
@@ -26,6 +27,7 @@ VERBS = {
     "export": "bootstrap.cli.export",
     "generations": "bootstrap.cli.generations",
     "identity": "bootstrap.cli.identity",
+    "import": "bootstrap.cli.import_",
     "logs": "bootstrap.cli.logs",
     "plan": "bootstrap.cli.up",
     "ps": "bootstrap.cli.status",
@@ -57,6 +59,10 @@ def _with_verbosity(command: click.Command) -> click.Command:
     return command
 
 
+def _attribute(verb: str) -> str:
+    return f"{verb}_" if keyword.iskeyword(verb) else verb
+
+
 class Verbs(click.Group):
     """A group that imports a verb when it is asked for."""
 
@@ -66,7 +72,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(VERBS[cmd_name]), cmd_name)
+        command: click.Command = getattr(importlib.import_module(VERBS[cmd_name]), _attribute(cmd_name))
         return _with_verbosity(command)
 
     def resolve_command(

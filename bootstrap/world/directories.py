@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def write_directories(target: str, directories: Mapping[str, Mapping[str, tuple[bytes, int]]]) -> None:
-    """Write ``target`` with these directories (name → path → content and mode), for its owner alone.
+def write_directories(
+    target: str, directories: Mapping[str, Mapping[str, tuple[bytes, int]]], *, mode: int = 0o700
+) -> None:
+    """Write ``target`` with these directories (name → path → content and mode); ``mode`` is that of all directories.
 
     Raises Refused where something stands there already, Unavailable where the disk refuses.
     """
@@ -30,8 +32,10 @@ def write_directories(target: str, directories: Mapping[str, Mapping[str, tuple[
         unfinished = tempfile.mkdtemp(prefix=".bootstrap-", dir=parent)  # 0700
         try:
             for name, files in directories.items():
-                for path, (content, mode) in files.items():
-                    _write(f"{unfinished}/{name}/{path}", content, mode)
+                for path, (content, file_mode) in files.items():
+                    _make_parents(unfinished, f"{name}/{path}", mode)
+                    _write(f"{unfinished}/{name}/{path}", content, file_mode)
+            os.chmod(unfinished, mode)
             os.rename(unfinished, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -41,8 +45,14 @@ def write_directories(target: str, directories: Mapping[str, Mapping[str, tuple[
         raise Unavailable(f'cannot write "{target}": {os.strerror(error.errno or 0)}') from error
 
 
+def _make_parents(top: str, path: str, mode: int) -> None:
+    for end, letter in enumerate(path):
+        if letter == "/" and not os.path.isdir(f"{top}/{path[:end]}"):
+            os.mkdir(f"{top}/{path[:end]}")
+            os.chmod(f"{top}/{path[:end]}", mode)
+
+
 def _write(path: str, content: bytes, mode: int) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import bootstrap
+from bootstrap import service_directory
 from bootstrap.world import clock
 
 if TYPE_CHECKING:
@@ -101,16 +102,28 @@ class _Reading:
     def add_definitions(self, services: str) -> None:
         with os.scandir(services) as entries:
             folders = [entry.path for entry in entries]
-        names, stats = [], []
+        names: list[str] = []
+        stats: list[os.stat_result] = []
         for folder in folders:
-            for path in (folder, f"{folder}/service.yaml", f"{folder}/Procfile"):
-                try:
-                    stats.append(os.lstat(path))
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                names.append(path)
+            files = [f"{folder}/service.yaml", f"{folder}/Procfile"]
+            found = _look([folder, *files])
+            if len(found) == 1:  # neither: it may be a runit service directory
+                found |= _look(f"{folder}/{name}" for name in (*service_directory.FILES, "control", "log"))
+            names += found
+            stats += found.values()
         self.add(names, stats)
 
     def render(self, context: str) -> bytes:
         names = "\0".join([context, *self._names]).encode(errors="surrogateescape")
         return b"%s\0\0%s%s" % (names, self._changed_ns.tobytes(), self._inodes.tobytes())
+
+
+def _look(paths: Iterable[str]) -> dict[str, os.stat_result]:
+    """What stands at these paths; nothing is left out but what is not there."""
+    found = {}
+    for path in paths:
+        try:
+            found[path] = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return found

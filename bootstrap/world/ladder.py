@@ -26,6 +26,7 @@ class Ladder:
     signal: str
     grace_s: float
     whole_group: bool  # the signal is for all that shares the main process's group
+    pipe: str | None = None  # of a logger: it gets no signal before it has read this
     instead: bool = False  # a script that exits 0 stands for the signal; the supervisor then leaves that to us
 
     @property
@@ -50,4 +51,5 @@ def _ladder(box: Box, store_name: str, facts: Mapping[str, Any] | None) -> Ladde
         grace_s=float(grace_s) if isinstance(grace_s, int | float) else GRACE_S,
         whole_group=stop.get("group") is True,
         instead=stop.get("instead") is True,
+        pipe=f"{box.run}/pipe-{facts['reads']}" if facts and isinstance(facts.get("reads"), str) else None,
     )

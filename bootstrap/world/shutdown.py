@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.launcher import MARK
-from bootstrap.world import processes
+from bootstrap.world import pipes, processes
 from bootstrap.world.ladder import Ladder, read_ladders
 
 if TYPE_CHECKING:
@@ -131,12 +131,18 @@ class _Wave:
         if status == 0 and self._ladders[name].instead:
             self._spared.add(name)
         if pid is None or status is not None:
-            return True
+            return self._is_drained(name)
         if time.monotonic() - self._began < self._ladders[name].grace_s:
             return False
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
         return True
+
+    def _is_drained(self, name: str) -> bool:
+        """The last words of a program that has ended are for its logger to read."""
+        pipe = self._ladders[name].pipe
+        is_late = time.monotonic() - self._began > self._ladders[name].grace_s
+        return pipe is None or is_late or pipes.is_drained(pipe)
 
     def _signal_if_left_to_us(self, name: str) -> None:
         ladder = self._ladders[name]

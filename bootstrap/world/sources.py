@@ -1,8 +1,9 @@
 """The definition files below ``services/``, as they stand on disk.
 
-Of a folder its `service.yaml`, else its `Procfile`; folders with neither, dot-folders, `__pycache__` and plain files
-are nobody's service. Links and anything that is no regular file are refused without following or waiting for them, and
-so is a file too big to be a definition.
+Of a folder its `service.yaml`, else its `Procfile`; else it may be a runit service directory, of which the names of its
+files are all that counts. Folders with none of these, dot-folders, `__pycache__` and plain files are nobody's service.
+Links and anything that is no regular file are refused without following or waiting for them, and so is a file too big
+to be a definition.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from bootstrap.catalog import MODES_FILE, Sources
 from bootstrap.errors import DefinitionError
 from bootstrap.identity import NAME
+from bootstrap.service_directory import EXECUTABLES, FILES
 from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:
@@ -83,9 +85,31 @@ def _read_folder(services: int, name: str) -> dict[str, bytes]:
                 continue
             _refuse_misnamed(name)
             return {path: content}
+        found = _read_service_directory(folder)
+        if "run" not in found:
+            return {}
+        _refuse_misnamed(name)
+        return {f"services/{name}/run": "\n".join(found).encode()}
     finally:
         os.close(folder)
-    return {}
+
+
+def _read_service_directory(folder: int) -> list[str]:
+    """Which files of a runit service directory stand there; what can't be executed is no script."""
+    return [
+        name for name in FILES if _is_there(folder, name) and (name not in EXECUTABLES or _may_be_run(folder, name))
+    ]
+
+
+def _is_there(folder: int, name: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=folder).st_mode)
+    except OSError:
+        return False
+
+
+def _may_be_run(folder: int, name: str) -> bool:
+    return bool(os.stat(name, dir_fd=folder).st_mode & 0o111)
 
 
 def _read_file(folder: int, name: str, path: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bootstrap.world import clock, processes, scripts
+from bootstrap.world import clock, pipes, processes, scripts
 from bootstrap.world.ladder import read_ladders
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Stopper:
         for program in programs:
             if program.pid is not None:
                 self._say(program.name, "stopping")
+        self._wait_until_drained(ladders.values())
         spared = self._run_scripts(programs, ladders)
         self._hold.send(programs, ladders, spared)
         self._wait_until_down(programs, ladders)
@@ -106,6 +107,14 @@ class Stopper:
             elif code and not ladders[name].instead:  # there it means: send the signal
                 self._say(name, f"its stop script failed ({scripts.describe_code(code)})")
         return spared
+
+    def _wait_until_drained(self, ladders: Iterable[Ladder]) -> None:
+        """The last words of a program that has ended are for its logger to read."""
+        begun = clock.now()
+        for ladder in ladders:
+            if ladder.pipe is not None:
+                while not pipes.is_drained(ladder.pipe) and clock.now() < begun + ladder.grace_s:
+                    clock.sleep(_FIRST_POLL_S)
 
     def _wait_for_script(self, name: str, child: subprocess.Popen[bytes], begun: float, grace_s: float) -> int | None:
         if grace_s > _WORTH_SAYING_S:

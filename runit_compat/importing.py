@@ -1,0 +1,87 @@
+"""A runit service directory as it was found → a service's folder: the same scripts, and a definition that runs them.
+
+``supervise`` is runsv's own state and ``log/main`` what a logger wrote; both stay where they are. What of runsv(8) has
+no counterpart here is told, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bootstrap.service_directory import EXECUTABLES, Definition, define
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_LOST = {
+    "control/d": "runs before a service goes down",
+    "control/u": "runs before a service is started",
+    "control/k": "stands for KILL",
+    "control/p": "stands for STOP",
+    "control/c": "stands for CONT",
+    "control/a": "stands for ALRM",
+    "control/h": "stands for HUP",
+    "control/i": "stands for INT",
+    "control/q": "stands for QUIT",
+    "control/1": "stands for USR1",
+    "control/2": "stands for USR2",
+    "control/x": "runs when runsv exits",
+    "log/finish": "follows the end of a logger",
+    "log/check": "says whether a logger is ready",
+    "log/down": "leaves the start of a logger to a person",
+}
+_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./ &-]*")
+_HEAD = "# The service directory {origin}, as `bootstrap import runit` understood it.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What stands in a service directory: path → content, and which of them can be executed."""
+
+    origin: str
+    files: Mapping[str, bytes]
+    executable: Collection[str]
+
+    @property
+    def scripts(self) -> list[str]:
+        """What counts for a definition."""
+        return [name for name in self.files if name not in EXECUTABLES or name in self.executable]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """The folder of a service, what was understood, and what could not be kept, each with what it is for."""
+
+    files: Mapping[str, tuple[bytes, int]]
+    understood: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def import_service_directory(found: Found) -> Imported:
+    """What to write for a service directory. Raises KeyError if it has no ``run`` that can be executed."""
+    scripts = found.scripts
+    if "run" not in scripts:
+        raise KeyError("run")
+    text = _HEAD.format(origin=found.origin) + _render(define(scripts))
+    files = {name: (content, 0o755 if name in found.executable else 0o644) for name, content in found.files.items()}
+    not_executable = [
+        f"{name} (it cannot be executed)" for name in EXECUTABLES if name in files and name not in scripts
+    ]
+    return Imported(
+        files={**files, "service.yaml": (text.encode(), 0o644)},
+        understood=tuple(name for name in (*EXECUTABLES, "down") if name in scripts),
+        lost=(*(f"{name} ({why})" for name, why in _LOST.items() if name in files), *not_executable),
+    )
+
+
+def _render(definition: Definition, indent: str = "") -> str:
+    """YAML of mappings and plain text, which is all that a definition of ours holds here."""
+    lines = []
+    for key, value in definition.items():
+        if isinstance(value, str):
+            lines.append(f"{indent}{key}: {value if _PLAIN.fullmatch(value) else repr(value)}\n")
+        else:
+            lines.append(f"{indent}{key}:\n{_render(value, indent + '  ')}")
+    return "".join(lines)
