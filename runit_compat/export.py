@@ -4,7 +4,9 @@
     <program>/program/    `run` and `env`, as our own supervisor would start them
     <program>/check       whether it is ready: what `sv check`, `sv start` and the `run` of others ask
     <program>/control/t   where a stop is more than TERM: the stop script, another signal, a whole group
-    <program>/log/run     svlogd
+    <program>/finish      the definition's own
+    <program>/down        where only a person starts it
+    <program>/log/run     svlogd, or the logger of the definition
 
 The source of what each file means to runit is runsv(8). What runit has no notion of is left out: the graces of a stop
 (`sv -w` has one), restarts that are counted and slowed down, checks of running programs.
@@ -39,6 +41,7 @@ need() {
     sv -w 30 check "$1" >/dev/null || exit 1
 }"""
 
+_WORDS = '"$@"'
 Files = dict[str, tuple[bytes, int]]  # path → content, mode
 
 
@@ -65,6 +68,7 @@ def render_service_directories(
             files=_render(program, environments[program.name], accounts[program.name], plan, directory, me),
         )
         for program in plan.programs
+        if program.writer is None
     )
 
 
@@ -72,14 +76,18 @@ def _render(program: Program, environment: Environment, account: Account, plan: 
     here = f"{directory}/{program.name}"
     launch = launch_of(program, account, me)
     values = {name: variable.value for name, variable in environment.variables.items()}
-    needed = [other.name for other in plan.programs if other.service.name in program.service.needs]
+    needed = [p.name for p in plan.programs if p.service.name in program.service.needs and p.writer is None]
     files: Files = {
         "run": (_encode(_render_outer_run(program, here, directory, needed, _render_data(account, values))), 0o700),
         "program/run": (_encode(render_run(launch, f"{here}/program/env")), 0o700),
         "program/env": (_encode(render_env(launch, values)), 0o600),
         "check": (_encode(_render_check(program, here)), 0o700),
-        "log/run": (b"#!/bin/sh\nmkdir -p main\nexec svlogd ./main\n", 0o700),
+        **_render_logger(program, account, values, here, plan, me),
     }
+    if program.process.finish is not None:
+        files["finish"] = (_encode(f"#!/bin/sh\nexec {_in_program(here, program.process.finish)}\n"), 0o700)
+    if program.process.start == "by-hand":
+        files["down"] = (b"", 0o600)
     control = _render_control(program, here)
     if control is not None:
         files["control/t"] = (_encode(control), 0o700)
@@ -91,11 +99,30 @@ def _render_data(account: Account, values: Mapping[str, str]) -> str:
     return f"install -d -m 700 {owner} {quote(values['BOOTSTRAP_DATA'])} || exit 1"
 
 
+def _in_program(here: str, script: str) -> str:
+    """A command that runs a line of sh in the program's environment, user and directory, with the caller's words."""
+    return f'/bin/sh {quote(here)}/program/run /bin/sh -c {quote(script + " " + _WORDS)} sh "$@"'
+
+
+def _render_logger(
+    program: Program, account: Account, values: Mapping[str, str], here: str, plan: Plan, me: int
+) -> Files:
+    loggers = [other for other in plan.programs if other.writer == program.name]
+    if not loggers:
+        return {"log/run": (b"#!/bin/sh\nmkdir -p main\nexec svlogd ./main\n", 0o700)}
+    launch = launch_of(loggers[0], account, me)
+    return {
+        "log/run": (_encode(f"#!/bin/sh\nexec /bin/sh {quote(here)}/log/program/run\n"), 0o700),
+        "log/program/run": (_encode(render_run(launch, f"{here}/log/program/env")), 0o700),
+        "log/program/env": (_encode(render_env(launch, values)), 0o600),
+    }
+
+
 def _render_outer_run(program: Program, here: str, directory: str, needed: list[str], data: str) -> str:
     lines = [
         "#!/bin/sh",
         f"# {program.name}, written by `bootstrap export runit`; program/run holds its user, limits and directory.",
-        "exec 2>&1",
+        *([] if program.process.log else ["exec 2>&1"]),  # a logger of its own gets what it got: standard output alone
         *([_NEED] if needed else []),
         *(f"need {quote(f'{directory}/{need}')}" for need in needed),
         data,
@@ -126,7 +153,7 @@ def _render_control(program: Program, here: str) -> str | None:
         return None
     lines = ["#!/bin/sh"]
     if stop.script is not None:
-        lines.append(f"/bin/sh {quote(here)}/program/run /bin/sh -c {quote(stop.script)}")
+        lines.append(_in_program(here, stop.script) + (" && exit" if stop.instead else ""))
     target = "-- -" if whole_group else ""  # chpst -P has made it the leader of a group
     lines.append(f'kill -s {stop.signal} {target}"$(cat {quote(here)}/supervise/pid)"')
     return "\n".join(lines) + "\n"

@@ -60,8 +60,9 @@ def originals(tmp_path):
     return folder
 
 
-def under_runit(folder, evidence):
+def under_runit(folder, evidence, suffix=""):
     """The scenario with sv and runsvdir."""
+    folders = [folder / f"{name}{suffix}" for name in RUNNING]
     environ = {"PATH": os.environ["PATH"], "EVIDENCE": str(evidence.folder)}
     with (folder.parent / "said").open("wb") as said:
         runsvdir = subprocess.Popen(
@@ -69,16 +70,14 @@ def under_runit(folder, evidence):
         )
     try:
         wait_until(lambda: evidence.have_started(1), "all to run")
-        for name in RUNNING:
-            os.kill(int((folder / name / "supervise/pid").read_text()), signal.SIGKILL)
+        for one in folders:
+            os.kill(int((one / "supervise/pid").read_text()), signal.SIGKILL)
         wait_until(lambda: evidence.have_started(2), "all to run again")
         with ThreadPoolExecutor(len(RUNNING)) as pool:  # sv looks every 420 ms
             list(
                 pool.map(
-                    lambda name: subprocess.run(
-                        ["sv", "-w", "20", "down", folder / name], capture_output=True, check=True
-                    ),
-                    RUNNING,
+                    lambda one: subprocess.run(["sv", "-w", "20", "down", one], check=True, stdout=subprocess.DEVNULL),
+                    folders,
                 )
             )
     finally:
@@ -110,6 +109,17 @@ def test_the_same_happens_under_both(sandbox, originals, tmp_path):
     assert "dhclient" not in ours
     logged = [(tmp_path / side / "svlogd.svlogd/current").read_text() for side in ("theirs", "ours")]
     assert logged == ["one\ntwo\n" * 2] * 2
+
+
+def test_imported_and_exported_again_it_is_still_the_same(sandbox, originals, tmp_path):
+    theirs = under_runit(originals, Evidence(tmp_path / "theirs"))
+    sandbox.run("import", "runit", *(str(originals / name) for name in DIRECTORIES))
+    evidence = Evidence(tmp_path / "ours")
+    sandbox.config("common/EVIDENCE", str(evidence.folder))
+    sandbox.run("export", "runit", str(tmp_path / "exported/sv"))
+    ours = under_runit(tmp_path / "exported/sv", evidence, suffix="-run")
+    for name in sorted({*theirs, *ours}):
+        assert ours.get(name) == theirs.get(name), name
 
 
 def test_a_directory_below_services_is_a_service_as_it_is(sandbox, originals, tmp_path):
