@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bootstrap.cli.colour import refuses_colour
 from bootstrap.cli.output import print_json
 from bootstrap.cli.settings import Settings  # noqa: TC001 - click hands it over
 from bootstrap.errors import Unavailable
@@ -182,7 +183,7 @@ class _Writer:
 
 
 def _is_coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return sys.stdout.isatty() and not refuses_colour(os.environ)
 
 
 def _print_anything() -> None:

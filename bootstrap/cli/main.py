@@ -14,6 +14,7 @@ import click
 
 import bootstrap
 from bootstrap.box import Box
+from bootstrap.cli.colour import refuses_colour
 from bootstrap.cli.settings import Settings
 from bootstrap.errors import BootstrapError
 from bootstrap.world.place import find_box
@@ -110,6 +111,8 @@ def cli(
 
     Example: bootstrap --tag mode=review up
     """
+    if refuses_colour(os.environ):
+        context.color = False
     ours = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
     is_asking = not {"-h", "--help"}.isdisjoint(ours)  # how a verb works can be asked anywhere
     context.obj = Settings(
@@ -166,7 +169,8 @@ def _fail(code: int, kind: str, message: str) -> NoReturn:
         import json  # noqa: PLC0415 - only for errors that a program reads
 
         sys.stdout.write(json.dumps({"error": {"type": kind, "message": message, "exit": code}}) + "\n")
-    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    head = click.style("error: ", fg="red", bold=True)
+    click.echo(head + message, err=True, color=False if refuses_colour(os.environ) else None)
     _exit(code)
 
 
