@@ -9,6 +9,7 @@ import click
 from bootstrap.cli.config_impact import impact_lines
 from bootstrap.errors import Refused
 from bootstrap.problem import FlawedError, render_problems
+from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,7 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
 
     target = Target(service=service, mode=mode)
     layer, before = read_layer_values(settings.box, target)
-    text = click.edit(_HEAD.format(layer=layer) + _render(before), extension=".env", require_save=True)
+    text = _ask_editor(layer, _HEAD.format(layer=layer) + _render(before))
     after = before if text is None else _parse(layer, text)
     changed = {key: after.get(key) for key in sorted({*before, *after}) if before.get(key) != after.get(key)}
     if not changed:
@@ -47,8 +48,9 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
         return 0
     for line in _lines(before, changed):
         click.echo(line)
-    if not yes:
-        click.confirm("write and commit?", abort=True)
+    if not yes and not click.confirm("write and commit?"):
+        click.echo("nothing has been written")
+        return 0
 
     def tell(impacts: Iterable[Impact]) -> None:
         for line in impact_lines(list(impacts)):
@@ -58,6 +60,18 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
     written = write_keys(settings.box, target, contents, "Edit", why, tell)
     click.echo(f"committed {written.commit[:10]}: {written.subject}")
     return 0
+
+
+def _ask_editor(layer: str, text: str) -> str | None:
+    """The text as it was saved, ``None`` when it was not."""
+    try:
+        return click.edit(text, extension=".env", require_save=True)
+    except click.ClickException as error:
+        editor = error.format_message().partition(": ")[0]  # click names it, and says no more than that it failed
+        raise Refused(
+            f"cannot edit {layer}: the editor {quoted(editor)} cannot be run, or has failed; nothing has been written\n"
+            "  way out: name one that works in $VISUAL or $EDITOR"
+        ) from None
 
 
 def _render(values: Mapping[str, str]) -> str:

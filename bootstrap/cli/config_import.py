@@ -64,7 +64,8 @@ def _target_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 @import_.command(
-    epilog="Example: bootstrap config import heroku --app todo-api --service api --mode production --json vars.json"
+    short_help="Bring in the config vars of a Heroku app.",
+    epilog="Example: bootstrap config import heroku --app todo-api --service api --mode production --json vars.json",
 )
 @click.option("--app", required=True, metavar="APP", help="The Heroku app.")
 @click.option("--service", required=True, metavar="SERVICE", help="The service that it becomes.")
@@ -85,7 +86,10 @@ def heroku(
     _bring(settings, target, leave_out(read_heroku(app, file), without))
 
 
-@import_.command(epilog="Example: bootstrap config import dotenv .env.production --service api --mode production")
+@import_.command(
+    short_help="Bring in a dotenv FILE.",
+    epilog="Example: bootstrap config import dotenv .env.production --service api --mode production",
+)
 @click.argument("file")
 @without_option
 @_target_options
@@ -96,7 +100,10 @@ def dotenv(settings: Settings, *, file: str, without: tuple[str, ...], target: T
     _bring(settings, target, leave_out(read_dotenv(file), without))
 
 
-@import_.command(epilog="Example: bootstrap config import envdir /etc/service/api/env --service api --mode production")
+@import_.command(
+    short_help="Bring in a DIRECTORY with one file a variable.",
+    epilog="Example: bootstrap config import envdir /etc/service/api/env --service api --mode production",
+)
 @click.argument("directory")
 @without_option
 @_target_options
@@ -110,7 +117,10 @@ def envdir(settings: Settings, *, directory: str, without: tuple[str, ...], targ
     _bring(settings, target, leave_out(values, without))
 
 
-@import_.command(epilog="Example: bootstrap config import ssm /todo/production/api --service api --mode production")
+@import_.command(
+    short_help="Refer to every SSM parameter below PATH.",
+    epilog="Example: bootstrap config import ssm /todo/production/api --service api --mode production",
+)
 @click.argument("path")
 @without_option
 @_target_options

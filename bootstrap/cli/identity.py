@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="Example: bootstrap identity --tag mode=production --tag service=api",
+    short_help="Show the tags, and where each came from.",
     help="Show the tags, where each came from, and the mode and service that they name.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

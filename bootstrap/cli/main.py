@@ -43,6 +43,21 @@ VERBS = {
 }
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+_FINISHED_BY_UP = {"boot", "up"}
+_FINISHED_BY_ITSELF = {"down", "reload", "restart", "rollback", "start", "stop"}
+_EPILOG = """\b
+Exit codes:
+  0 done                    2 the input is wrong        75 try again
+  1 something failed        3 not converged (status)   124 deadline
+  70 a bug                  130 interrupted            run: the command's own
+
+\b
+Variables:
+  BOOTSTRAP_ROOT, BOOTSTRAP_STATE   what --root and --state say
+  BOOTSTRAP_TAG_TIMEOUT             seconds to wait for tags on EC2 (120)
+  BOOTSTRAP_RPC_TIMEOUT             seconds a supervisor may be silent (15)
+  NO_COLOR                          no colours
+"""
 
 
 def _with_verbosity(command: click.Command) -> click.Command:
@@ -80,13 +95,20 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in VERBS and not args[0].startswith("-"):
-            from bootstrap.spelling import did_you_mean  # noqa: PLC0415 - only for typing errors
-
-            raise click.UsageError(f'no such verb "{args[0]}"{did_you_mean(args[0], VERBS)}', ctx)
+            raise click.UsageError(f'no such verb "{args[0]}"{_nearest_verb(ctx, args[0])}', ctx)
         return super().resolve_command(ctx, args)
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _nearest_verb(context: click.Context, typed: str) -> str:
+    from bootstrap.cli.config import config  # noqa: PLC0415 - only for typing errors
+    from bootstrap.spelling import did_you_mean  # noqa: PLC0415 - likewise
+
+    return f'; did you mean "config {typed}"?' if typed in config.list_commands(context) else did_you_mean(typed, VERBS)
+
+
+@click.command(
+    cls=Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.option("--root", metavar="DIR", help="Directory with services/ and config/ (default: the nearest one above).")
 @click.option("--state", metavar="DIR", help="Where sockets, logs and generations are kept.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag that lies over all others; repeatable.")
@@ -113,8 +135,7 @@ def cli(
     """
     if refuses_colour(os.environ):
         context.color = False
-    ours = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
-    is_asking = not {"-h", "--help"}.isdisjoint(ours)  # how a verb works can be asked anywhere
+    is_asking = not {"-h", "--help"}.isdisjoint(_our_words())  # how a verb works can be asked anywhere
     context.obj = Settings(
         box=Box(root="", state="") if is_asking else find_box(root, state, os.environ),
         tags=tags,
@@ -142,7 +163,7 @@ def main() -> NoReturn:
         hint = f'\n  see "{context.command_path} --help"' if context is not None else ""
         _fail(2, "UsageError", error.format_message() + hint)
     except (KeyboardInterrupt, click.Abort):
-        _fail(EXIT_INTERRUPTED, "Interrupted", 'interrupted; run "bootstrap up" to finish what was begun')
+        _fail(EXIT_INTERRUPTED, "Interrupted", f"interrupted{_way_on()}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: not even our own flush may complain
         _exit(0)
@@ -164,8 +185,21 @@ def _open_standard_files() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
 
 
+def _way_on() -> str:
+    """What finishes the verb that was interrupted; the others have begun nothing, or have undone it."""
+    verb = next((word for word in _our_words() if word in VERBS), None)
+    if verb in _FINISHED_BY_UP:
+        return '; run "bootstrap up" to finish what was begun'
+    return "; run it again to finish what was begun" if verb in _FINISHED_BY_ITSELF else ""
+
+
+def _our_words() -> list[str]:
+    """What was typed, without the command that ``run`` runs."""
+    return sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+
+
 def _fail(code: int, kind: str, message: str) -> NoReturn:
-    if "--json" in sys.argv:
+    if "--json" in _our_words():
         import json  # noqa: PLC0415 - only for errors that a program reads
 
         sys.stdout.write(json.dumps({"error": {"type": kind, "message": message, "exit": code}}) + "\n")

@@ -343,6 +343,32 @@ def test_edit_opens_the_layer_as_text_and_shows_which_keys_change(sandbox, tmp_p
     assert git(sandbox.root, "log", "-1", "--format=%s") == "Edit LOG_LEVEL, NEW in common"
 
 
+@pytest.mark.parametrize("editor", ["false", "/nonexistent/editor"])
+def test_an_editor_that_fails_is_named_and_nothing_is_written(sandbox, editor):
+    begin(sandbox)
+    before = tree(sandbox)
+    done = sandbox.run("config", "edit", "--common", tags=(), code=2, environ={"EDITOR": editor})
+    assert done.stderr == (
+        f'error: cannot edit common: the editor "{editor}" cannot be run, or has failed; nothing has been written\n'
+        "  way out: name one that works in $VISUAL or $EDITOR\n"
+    )
+    assert tree(sandbox) == before
+
+
+def test_an_edit_that_is_not_confirmed_is_dropped(sandbox, tmp_path):
+    begin(sandbox)
+    before = tree(sandbox)
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho NEW=1 >> "$1"\n')
+    editor.chmod(0o755)
+    done = subprocess.run(
+        sandbox.words("config", "edit", "--common", tags=()),
+        input="n\n", capture_output=True, text=True, check=True, env=sandbox.environ | {"EDITOR": str(editor)},
+    )  # fmt: skip
+    assert done.stdout == "+ NEW\nwrite and commit? [y/N]: nothing has been written\n"
+    assert tree(sandbox) == before
+
+
 def test_a_hostile_repository_makes_nothing_run(sandbox, tmp_path):
     """Hooks, a file system monitor, filters, text converters, an editor, a pager, gpg: all of them would leave a mark."""
     begin(sandbox)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 import pytest
+
+from support.repository import begin
+from support.sandbox import wait_until
 
 
 def on_a_terminal(sandbox, *arguments, **environ):
@@ -36,3 +40,62 @@ def test_whoever_wants_no_colour_gets_none(sandbox, environ):
     sandbox.sleeper("api")
     assert on_a_terminal(sandbox, "plan", **environ) == "start   api-web  it is not running\r\n"
     assert on_a_terminal(sandbox, "stop", **environ).startswith("error: cannot act on programs by hand: ")
+
+
+@pytest.mark.parametrize("group", [(), ("config",), ("config", "import"), ("config", "verify")])
+def test_the_lists_of_verbs_are_shown_whole_on_80_columns(sandbox, group):
+    text = sandbox.run(*group, "--help", environ={"COLUMNS": "80"}).stdout
+    assert "..." not in text.partition("Commands:")[2]
+
+
+def test_help_tells_exit_codes_and_variables(sandbox):
+    assert sandbox.run("--help").stdout.partition("  Exit codes:\n")[2] == (
+        "    0 done                    2 the input is wrong        75 try again\n"
+        "    1 something failed        3 not converged (status)   124 deadline\n"
+        "    70 a bug                  130 interrupted            run: the command's own\n"
+        "\n"
+        "  Variables:\n"
+        "    BOOTSTRAP_ROOT, BOOTSTRAP_STATE   what --root and --state say\n"
+        "    BOOTSTRAP_TAG_TIMEOUT             seconds to wait for tags on EC2 (120)\n"
+        "    BOOTSTRAP_RPC_TIMEOUT             seconds a supervisor may be silent (15)\n"
+        "    NO_COLOR                          no colours\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("statsu", '; did you mean "status"?'),
+        ("explain", '; did you mean "config explain"?'),
+        ("lint", '; did you mean "config lint"?'),
+        ("frobnicate", ""),
+    ],
+)
+def test_a_verb_that_is_none_is_told_the_nearest(sandbox, typed, hint):
+    done = sandbox.run(typed, code=2)
+    assert done.stderr == f'error: no such verb "{typed}"{hint}\n  see "bootstrap --help"\n'
+
+
+def test_a_json_option_of_a_command_that_run_runs_is_not_ours(sandbox):
+    sandbox.sleeper("api")
+    assert sandbox.run("run", "nobody", "--", "true", "--json", code=2).stdout == ""
+
+
+def test_an_interrupted_verb_says_what_finishes_it_and_one_that_begins_nothing_does_not(sandbox, tmp_path):
+    begin(sandbox)
+    sandbox.service("api", "processes: {web: {command: exec sleep 1000, ready: {exec: 'false'}}}\n")
+    first = sandbox.start("up")
+    wait_until(lambda: sandbox.pids().get("api-web"), "it to be started")
+    waiting = sandbox.start("restart")
+    assert waiting.stdout.readline().startswith(b'waiting for "bootstrap up"')
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.communicate(timeout=30)[1] == b"\nerror: interrupted; run it again to finish what was begun\n"
+    first.send_signal(signal.SIGINT)
+    assert first.communicate(timeout=30)[1] == b'\nerror: interrupted; run "bootstrap up" to finish what was begun\n'
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho NEW=1 >> "$1"\n')
+    editor.chmod(0o755)
+    done = sandbox.run(
+        "config", "edit", "--common", code=130, environ={"EDITOR": str(editor)}
+    )  # no answer: end of file
+    assert done.stderr == "error: interrupted\n"
