@@ -36,6 +36,7 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
     """
     if common == bool(mode or service):
         raise click.UsageError("name one layer: --common, --mode MODE, --service SERVICE, or both of these")
+    from bootstrap.cli.config_set import render_written  # noqa: PLC0415 - not for --help
     from bootstrap.world.config_writing import Target, read_layer_values, write_keys  # noqa: PLC0415 - not for --help
 
     target = Target(service=service, mode=mode)
@@ -58,7 +59,7 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
 
     contents = {key: None if value is None else _content(key, value) for key, value in changed.items()}
     written = write_keys(settings.box, target, contents, "Edit", why, tell)
-    click.echo(f"committed {written.commit[:10]}: {written.subject}")
+    click.echo(render_written(written))
     return 0
 
 

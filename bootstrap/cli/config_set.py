@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from bootstrap.edits import Impact
-    from bootstrap.world.config_writing import Target
+    from bootstrap.world.config_writing import Target, Written
 
 V = TypeVar("V", bound="Callable[..., int]")
 _LARGEST = 1024 * 1024
@@ -123,13 +123,20 @@ def _write(
     if as_json and not then_up:
         print_json(asdict(written))
     else:
-        click.echo(f"committed {written.commit[:10]}: {written.subject}", err=as_json)
+        click.echo(render_written(written), err=as_json)
     if not then_up:
         return 0
     from bootstrap.cli.up import up  # noqa: PLC0415 - only when it is asked for
 
     code: int = up.main(["--json"] if as_json else [], standalone_mode=False, obj=context.obj)
     return code
+
+
+def render_written(written: Written) -> str:
+    """What an edit came to, in a line."""
+    if written.commit is None:
+        return "nothing has changed: this layer says so already"
+    return f"committed {written.commit[:10]}: {written.subject}"
 
 
 def _parse(assignments: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,6 @@ from bootstrap.edits import Impact, diff_surveys
 from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.importing import check_target, own_layer
 from bootstrap.world import clock, disk
-from bootstrap.world.git import read_person
 from bootstrap.world.layer_writer import put_back, refuse_foreign, replace_files
 from bootstrap.world.layers import read_layers, read_order
 from bootstrap.world.revisions import read_repository, survey_working_tree
@@ -42,7 +41,7 @@ class Target:
 class Written:
     """What an edit did."""
 
-    commit: str
+    commit: str | None  # None: the files said so already
     subject: str
     files: tuple[str, ...]  # relative to the root
     impacts: tuple[Impact, ...]
@@ -104,6 +103,8 @@ def _write_files(
     branch = _find_branch(box, repository)
     before = survey_working_tree(box)
     old = _refuse_uncommitted(box, repository, files)
+    if old == files:
+        return Written(commit=None, subject=subject, files=(), impacts=())
     paths = {f"{box.config}/{file}": content for file, content in files.items()}
     try:
         replace_files(dict(paths))
@@ -111,7 +112,7 @@ def _write_files(
         tell(impacts)
         message = f"{subject}\n" + (f"\n{why}\n" if why else "")
         tracked = {repository.prefix + file: content for file, content in files.items()}
-        commit = repository.commit_files(tracked, message, read_person(), branch)
+        commit = repository.commit_files(tracked, message, repository.read_person(), branch)
     except BaseException:
         put_back({f"{box.config}/{file}": content for file, content in old.items()})
         raise

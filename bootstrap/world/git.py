@@ -78,6 +78,7 @@ _ENVIRON = {
     "GIT_ASKPASS": "false",
     "GIT_SSH_COMMAND": "false",
 }
+_PERSON = ("user.name", "user.email")
 # Commands whose names others choose. Their other settings, such as diff.algorithm, git would not take when emptied.
 _BLAMED = re.compile(rb"[0-9a-f]{40,64} \d+ \d+")  # how the porcelain begins what it tells of a line
 _NAMED = r"^(filter|diff|merge)\..*\.(clean|smudge|process|required|command|textconv|driver)$"
@@ -209,6 +210,19 @@ class Repository:
         told = self.run(*words, "--", path).split(b"\n")
         return {line.split(b" ", 1)[0].decode() for line in told if _BLAMED.match(line)}
 
+    def read_person(self) -> Person:
+        """Whoever sits there: what his git calls him here or anywhere, else his login. With sudo it is not root."""
+        account = _read_account()
+        here = {} if account.pw_uid != os.geteuid() else {key: self._read_own_setting(key) for key in _PERSON}
+        name, email = (here.get(key) or _read_setting(account.pw_dir, key) for key in _PERSON)
+        login = f"{account.pw_name}@{os.uname().nodename}"
+        return Person(name=name or account.pw_gecos.split(",")[0] or account.pw_name, email=email or login)
+
+    def _read_own_setting(self, key: str) -> str:
+        """A setting of this repository; its file is only parsed, and includes are not followed."""
+        done = self._run(("config", "--local", "--no-includes", "--get", key))
+        return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
+
     def commit_files(self, files: Mapping[str, bytes | None], message: str, person: Person, branch: str) -> str:
         """Commit these contents (``None``: gone) on top of HEAD and nothing else; the answer is the commit's id.
 
@@ -301,15 +315,6 @@ def _render_settings(settings: Mapping[str, str]) -> dict[str, str]:
     for number, (key, value) in enumerate(settings.items()):
         rendered |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return rendered
-
-
-def read_person() -> Person:
-    """Whoever sits there: what his own git calls him, else his login at this machine. With sudo it is not root."""
-    account = _read_account()
-    settings = [_read_setting(account.pw_dir, key) for key in ("user.name", "user.email")]
-    name, email = settings
-    login = f"{account.pw_name}@{os.uname().nodename}"
-    return Person(name=name or account.pw_gecos.split(",")[0] or account.pw_name, email=email or login)
 
 
 def _read_account() -> pwd.struct_passwd:

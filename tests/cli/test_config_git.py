@@ -247,6 +247,23 @@ def test_set_from_a_file_from_standard_input_and_unset(sandbox, tmp_path):
     assert git(sandbox.root, "status", "--porcelain") == ""
 
 
+def test_setting_what_is_so_already_commits_nothing(sandbox):
+    begin(sandbox)
+    before = tree(sandbox)
+    done = sandbox.run("config", "set", "LOG_LEVEL=info", "--common", tags=())
+    assert done.stdout == "nothing has changed: this layer says so already\n"
+    assert sandbox.run("config", "set", "LOG_LEVEL=info", "--common", "--json", tags=()).json["commit"] is None
+    assert tree(sandbox) == before
+
+
+def test_a_commit_names_whom_the_repository_names(sandbox):
+    begin(sandbox)
+    git(sandbox.root, "config", "user.name", "Lin")
+    git(sandbox.root, "config", "user.email", "lin@example.com")
+    sandbox.run("config", "set", "LOG_LEVEL=debug", "--common", tags=())
+    assert git(sandbox.root, "log", "-1", "--format=%an <%ae> %cn") == "Lin <lin@example.com> Lin"
+
+
 def test_set_and_apply(sandbox):
     begin(sandbox)
     sandbox.run("up")
