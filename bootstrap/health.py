@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.observed import LastExit, State
 
 FORGIVEN_DEATHS = 1
-_NO_COMMAND = {126: "command cannot be executed", 127: "command not found"}  # what every sh means by these codes
+NO_COMMAND = {126: "command cannot be executed", 127: "command not found"}  # what every sh means by these codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,8 @@ def _judge_deaths(seen: SinceStart) -> Failed | None:
     if seen.deaths == 0 and seen.state != "failed":
         return None
     code = seen.last_exit.code if seen.last_exit is not None else None
-    if code in _NO_COMMAND:
-        return Failed(reason=f"{_NO_COMMAND[code]} (exited with code {code})")
+    if code in NO_COMMAND:
+        return Failed(reason=f"{NO_COMMAND[code]} (exited with code {code})")
     is_restarted = seen.state not in {"failed", "stopped"}
     if is_restarted and seen.deaths <= FORGIVEN_DEATHS:
         return None

@@ -39,5 +39,5 @@ def generations(settings: Settings, *, as_json: bool) -> int:
         mark = "*" if current is not None and generation.id == current.id else " "
         click.echo(f"{mark} {generation.id}  {moment}  {describe_box(generation)}, {len(generation.units)} programs")
     if not kept:
-        click.echo("nothing has run here yet")
+        click.echo("no generation is kept here: nothing has run yet, or `bootstrap down` has removed them")
     return 0

@@ -41,7 +41,9 @@ def rollback(settings: Settings, generation_id: str | None, *, timeout: float, a
             "  where: run/store, which lives no longer than the boot\n"
             "  way out: undo the change in the configuration and run bootstrap up"
         )
-    return finish(outcome, voice, clock.now() - begun, timeout, as_json=as_json)
+    code = finish(outcome, voice, clock.now() - begun, timeout, as_json=as_json)
+    voice.event("", "this holds until the next up: undo the change in the configuration too")
+    return code
 
 
 def _choose(box: Box, generation_id: str | None) -> Generation:
@@ -51,12 +53,14 @@ def _choose(box: Box, generation_id: str | None) -> Generation:
         earlier = [generation for generation in kept.values() if current is None or generation.id != current.id]
         if not earlier:
             raise DefinitionError(
-                "cannot go back: this box remembers no earlier generation\n  where: bootstrap generations"
+                "cannot go back: this box remembers no earlier generation\n"
+                "  way out: change the configuration and run bootstrap up"
             )
         return earlier[-1]
     if generation_id not in kept:
         raise DefinitionError(
             f'cannot go back to generation "{generation_id}": this box does not remember it'
-            f"{did_you_mean(generation_id, kept)}\n  where: bootstrap generations"
+            f"{did_you_mean(generation_id, kept)}\n"
+            "  way out: name one that `bootstrap generations` lists"
         )
     return kept[generation_id]

@@ -67,9 +67,10 @@ def _wait_until_locked(descriptor: int, deadline: float, say: Callable[[str], No
         except BlockingIOError:
             holder = _read_holder(descriptor)
             if clock.now() >= deadline:
+                hint = "; this one has waited for as long as it may" if told else " (without --no-wait it waits)"
                 raise Locked(
                     f"cannot change this box: {holder} is at it\n"
-                    "  way out: let it finish and run the command again (without --no-wait it waits)"
+                    f"  way out: let it finish and run the command again{hint}"
                 ) from None
             if not told:
                 say(f"waiting for {holder}")

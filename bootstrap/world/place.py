@@ -17,10 +17,12 @@ DEFAULT_STATE = "/var/lib/bootstrap"
 
 def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) -> Box:
     """Options first, then variables, then the nearest directory above us with services/ and config/, then /opt."""
-    found = os.path.abspath(root or environ.get("BOOTSTRAP_ROOT") or _nearest_root() or DEFAULT_ROOT)
+    named, why = _find_root(root, environ)
+    found = os.path.abspath(named)
     if not os.path.isdir(f"{found}/services"):
         raise DefinitionError(
             f'cannot use "{found}" as root: it has no directory "services"\n'
+            f"  where: {why}\n"
             "  way out: go to a checkout that has services/ and config/, or name one with --root DIR"
         )
     kept = (
@@ -28,6 +30,18 @@ def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) ->
     )
     # One directory, one name: it is in the mark of every process, and a second name would be a second box.
     return Box(root=found, state=os.path.realpath(kept))
+
+
+def _find_root(root: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The root, and why it is this one."""
+    if root:
+        return root, "--root names it"
+    if environ.get("BOOTSTRAP_ROOT"):
+        return environ["BOOTSTRAP_ROOT"], "BOOTSTRAP_ROOT names it"
+    nearest = _nearest_root()
+    if nearest:
+        return nearest, "the nearest directory above this one that has both"
+    return DEFAULT_ROOT, "the default, because neither this directory nor one above it has services/ and config/"
 
 
 def _nearest_root() -> str | None:

@@ -125,7 +125,7 @@ class Connection:
             self.close()
             raise Unavailable(
                 f"cannot trust the supervisor at {self._path}: process {pid} of user {uid} listens there\n"
-                "  way out: end that process and remove the socket"
+                f"  way out: if that user started it, run this as user {uid}; otherwise end it and remove the socket"
             )
         return int(pid)
 

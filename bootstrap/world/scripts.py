@@ -10,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import Unavailable
+from bootstrap.health import NO_COMMAND
 from bootstrap.launcher import MARK
 from bootstrap.world import clock, disk, logs, masking
 from bootstrap.world.facts import read_facts
@@ -84,6 +85,8 @@ def wait_until_ended(child: subprocess.Popen[bytes], deadline: float, *, kill: b
 
 def describe_code(code: int) -> str:
     """How a script ended, for people."""
+    if code in NO_COMMAND:
+        return f"{NO_COMMAND[code]}: exit code {code}"
     return f"exit code {code}" if code > 0 else f"signal {-code}"
 
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from support.repository import begin
-from support.sandbox import wait_until
+from support.sandbox import COMMAND, wait_until
 
 
 def on_a_terminal(sandbox, *arguments, **environ):
@@ -99,3 +99,28 @@ def test_an_interrupted_verb_says_what_finishes_it_and_one_that_begins_nothing_d
         "config", "edit", "--common", code=130, environ={"EDITOR": str(editor)}
     )  # no answer: end of file
     assert done.stderr == "error: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "root", "why"),
+    [
+        (["--root", "/etc"], {}, "/etc", "--root names it"),
+        ([], {"BOOTSTRAP_ROOT": "/usr"}, "/usr", "BOOTSTRAP_ROOT names it"),
+        (
+            [],
+            {},
+            "/opt/bootstrap",
+            "the default, because neither this directory nor one above it has services/ and config/",
+        ),
+    ],
+)
+def test_a_root_that_is_none_is_told_with_who_named_it(tmp_path, words, environ, root, why):
+    done = subprocess.run(
+        [COMMAND, *words, "status"], cwd=tmp_path, env={"PATH": "/usr/bin"} | environ, capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f'error: cannot use "{root}" as root: it has no directory "services"\n'
+        f"  where: {why}\n"
+        "  way out: go to a checkout that has services/ and config/, or name one with --root DIR\n"
+    )

@@ -113,6 +113,12 @@ def test_logs_show_what_programs_wrote_without_their_control_bytes(sandbox):
     }
 
 
+def test_generations_say_why_there_are_none(sandbox):
+    assert sandbox.run("generations").stdout == (
+        "no generation is kept here: nothing has run yet, or `bootstrap down` has removed them\n"
+    )
+
+
 def test_generations_tell_what_the_box_has_been(stack):
     first = stack.status()["generation"]
     stack.config("common/A", "1")

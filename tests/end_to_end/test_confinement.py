@@ -172,7 +172,7 @@ def test_whoever_listens_on_our_socket_must_be_one_of_us(sandbox):
         os.waitpid(child, 0)
     assert done == (
         f"error: cannot trust the supervisor at {socket}: process {child} of user {NOBODY.pw_uid} listens there\n"
-        "  way out: end that process and remove the socket\n"
+        f"  way out: if that user started it, run this as user {NOBODY.pw_uid}; otherwise end it and remove the socket\n"
     )
 
 

@@ -102,11 +102,14 @@ def test_a_stop_script_that_hangs_costs_its_grace_and_is_told(sandbox):
     assert sandbox.marked() == {}
 
 
-def test_a_stop_script_that_fails_is_told_and_the_ladder_goes_on(sandbox):
-    scripted(sandbox, script="exit 3")
+@pytest.mark.parametrize(
+    ("script", "how"), [("exit 3", "exit code 3"), ("./not-there", "command not found: exit code 127")]
+)
+def test_a_stop_script_that_fails_is_told_and_the_ladder_goes_on(sandbox, script, how):
+    scripted(sandbox, script=script)
     sandbox.run("up")
     done = sandbox.run("stop")
-    assert "api-web  its stop script failed (exit code 3)" in done.stdout.splitlines()
+    assert f"api-web  its stop script failed ({how})" in done.stdout.splitlines()
     assert sandbox.marked().keys() == {sandbox.daemon}
 
 

@@ -32,7 +32,8 @@ def test_it_goes_back_and_replaces_only_what_differs_and_up_goes_forward_again(s
     assert sandbox.status()["generation"] == first
     assert sandbox.status()["converged"]
     assert sandbox.run("rollback", "--json").json["generation"] == second, "back from where we came"
-    sandbox.run("rollback", first)
+    done = sandbox.run("rollback", first)
+    assert done.stdout.endswith("\nthis holds until the next up: undo the change in the configuration too\n")
     sandbox.run("up")
     assert word(sandbox) == b"new"
 
@@ -44,7 +45,7 @@ def test_a_generation_by_name_and_one_that_is_not_there(sandbox):
     done = sandbox.run("rollback", "0000000000000000", code=2)
     assert done.stderr == (
         'error: cannot go back to generation "0000000000000000": this box does not remember it\n'
-        "  where: bootstrap generations\n"
+        "  way out: name one that `bootstrap generations` lists\n"
     )
     assert word(sandbox) == b"old"
 
@@ -54,7 +55,8 @@ def test_without_an_earlier_one_it_says_so(sandbox):
     sandbox.run("up")
     done = sandbox.run("rollback", code=2)
     assert done.stderr == (
-        "error: cannot go back: this box remembers no earlier generation\n  where: bootstrap generations\n"
+        "error: cannot go back: this box remembers no earlier generation\n"
+        "  way out: change the configuration and run bootstrap up\n"
     )
 
 

@@ -47,6 +47,14 @@ def test_who_holds_it_since_when_and_doing_what_is_told(box, holder):
     )
 
 
+def test_whoever_has_waited_is_not_told_to_wait(box, holder):
+    with pytest.raises(Locked) as caught, lock.held(box, "down", wait_s=0.2, say=lambda _: None):
+        pass
+    assert str(caught.value).partition("\n")[2] == (
+        "  way out: let it finish and run the command again; this one has waited for as long as it may"
+    )
+
+
 def test_it_dies_with_its_holder_and_the_waiting_is_said_once(box, holder):
     said = []
 
