@@ -143,7 +143,8 @@ def _living(box: Box) -> tuple[Supervisor, Generation]:
     supervisor = supervisord.connect(box)
     generation = store.read_current(box)
     if supervisor is None or generation is None:
-        raise Unavailable('cannot act on programs by hand: nothing runs on this box\n  way out: run "bootstrap up"')
+        cause = "nothing runs on this box" if generation is None else "no supervisor runs on this box"
+        raise Unavailable(f'cannot act on programs by hand: {cause}\n  way out: run "bootstrap up"')
     return supervisor, generation
 
 

@@ -9,7 +9,9 @@ from bootstrap.errors import TagError
 from bootstrap.spelling import did_you_mean, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+_LISTED = 8
 
 
 def select_programs(patterns: tuple[str, ...], known: Mapping[str, str]) -> list[str]:
@@ -23,11 +25,15 @@ def select_programs(patterns: tuple[str, ...], known: Mapping[str, str]) -> list
     for pattern in patterns:
         found = {name for name, service in known.items() if pattern in {name, service} or fnmatchcase(name, pattern)}
         if not found:
-            words = {*known, *known.values()}
-            problems.append(
-                f"cannot find program {quoted(pattern)}: nothing of that name here{did_you_mean(pattern, words)}"
-            )
+            hint = did_you_mean(pattern, {*known, *known.values()}) or _listed(known)
+            problems.append(f"cannot find program {quoted(pattern)}: nothing of that name here{hint}")
         chosen |= found
     if problems:
         raise TagError(*problems)
     return sorted(chosen)
+
+
+def _listed(known: Iterable[str]) -> str:
+    names = sorted(known)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f" (programs: {', '.join(names[:_LISTED])}{more})" if names else ""

@@ -46,7 +46,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     if as_json:
         print_json(render_status(found, lives))
     else:
-        _print(found)
+        _print(found, _read_left_behind(settings, observed))
         for name in lives:
             _print_lives(name, lives[name])
     return 0 if found.is_converged else EXIT_NOT_CONVERGED
@@ -64,6 +64,15 @@ def _read_ready(settings: Settings, generation: Generation | None, observed: Obs
     from bootstrap.world import processes, readiness  # noqa: PLC0415
 
     return readiness.read_ready(settings.box, generation, observed, processes.new_mark(settings.box))
+
+
+def _read_left_behind(settings: Settings, observed: Observed) -> set[str]:
+    """Programs that run without a supervisor, because it has died; looking for them costs an import."""
+    if observed.daemon is not None:
+        return set()
+    from bootstrap.world import processes  # noqa: PLC0415
+
+    return {process.program for process in processes.read_abandoned(settings.box, None) if process.program}
 
 
 def _print_lives(name: str, lives: tuple[Life, ...]) -> None:
@@ -88,11 +97,14 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _print(found: Status) -> None:
+def _print(found: Status, left_behind: set[str]) -> None:
     if found.generation is None and not found.programs:
         click.echo('nothing runs here; "bootstrap up" starts what the tags say')
         return
-    rows = [("PROGRAM", "STATE", "PID", "AGE", "RESTARTS", "PORT", "LAST EXIT"), *(_row(p) for p in found.programs)]
+    rows = [
+        ("PROGRAM", "STATE", "PID", "AGE", "RESTARTS", "PORT", "LAST EXIT"),
+        *(_row(p, left_behind) for p in found.programs),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -102,12 +114,16 @@ def _print(found: Status) -> None:
     if found.generation is not None:
         word = "converged" if found.is_converged else "not converged"
         click.echo(f"{describe_box(found.generation)}, generation {found.generation.id}: {word}")
+    if left_behind:
+        click.echo('the supervisor has died, and what is left behind runs on without it: "bootstrap up" starts it anew')
 
 
-def _row(status: ProgramStatus) -> tuple[str, ...]:
+def _row(status: ProgramStatus, left_behind: set[str]) -> tuple[str, ...]:
     program: Any = status.program
     state = status.state
-    if status.health == "starting":
+    if status.name in left_behind:
+        state = "left behind"
+    elif status.health == "starting":
         state = f"{status.state} (not ready)"
     elif status.health == "failing":
         state = f"{status.state} (failing)"

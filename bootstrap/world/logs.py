@@ -89,9 +89,15 @@ def read_more(path: str, position: Position) -> tuple[bytes, Position]:
         return (b"", position) if file is None else _read_block(file, 0)
 
 
-def tail(path: str, lines: int) -> list[str]:
-    """The last lines of a log, oldest first; none when it is not there. Raises Unavailable when it cannot be read."""
+def tail(path: str, lines: int, since: Position | None = None) -> list[str]:
+    """The last lines of a log, oldest first; none when it is not there. Raises Unavailable when it cannot be read.
+
+    With ``since`` only what was written after it, as long as its file is the one in which these lines begin.
+    """
     found = _find_tail(path, lines)
+    if since is not None and since.inode == found.start.inode and since.offset > found.start.offset:
+        passed = since.offset - found.start.offset
+        found = _Tail(start=since, length=found.length - passed, whole=True)
     splitter = Splitter(whole=found.whole)
     last: deque[str] = deque(maxlen=lines)
     position, left = found.start, found.length

@@ -106,7 +106,7 @@ class Wait:
         reason = getattr(verdict, "reason", "it became ready too late")
         path = self._box.program_log(name)
         has_written = logs.read_end(path) != candidate.log_start
-        lines = logs.tail(path, TAIL_LINES) if has_written else ["(it has written nothing)"]
+        lines = logs.tail(path, TAIL_LINES, candidate.log_start) if has_written else ["(it has written nothing)"]
         tail = masking.quote_lines(self._box, candidate.unit, lines)
         reason = masking.mask(self._box, candidate.unit, reason)
         return f'cannot get "{name}" ready: {late}{reason}\n  where: {path}{tail}'

@@ -91,7 +91,8 @@ def test_unknown_names_are_refused_all_at_once_with_the_nearest(stack):
     assert result.exception.exit_code == 2
     assert str(result.exception) == (
         'cannot find program "api-wbe": nothing of that name here; did you mean "api-web"?\n'
-        'cannot find program "routre": nothing of that name here'
+        'cannot find program "routre": nothing of that name here '
+        "(programs: api-v2-web, api-web, api-worker)"
     )
 
 

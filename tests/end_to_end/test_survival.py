@@ -31,6 +31,16 @@ def test_after_kill_9_of_supervisord_up_ends_the_old_tree_before_it_starts_the_n
     sandbox.run("up")
     before = sandbox.pids()
     kill_and_wait(sandbox.daemon)
+    assert sandbox.run("status", code=3).stdout.splitlines() == [
+        "PROGRAM  STATE        PID  AGE  RESTARTS  PORT  LAST EXIT",
+        "api-web  left behind  -    -    -         -     -",
+        "web-web  left behind  -    -    -         -     -",
+        f"review, generation {os.path.basename(os.readlink(sandbox.state / 'current'))}: not converged",
+        'the supervisor has died, and what is left behind runs on without it: "bootstrap up" starts it anew',
+    ]
+    assert sandbox.run("stop", code=75).stderr == (
+        'error: cannot act on programs by hand: no supervisor runs on this box\n  way out: run "bootstrap up"\n'
+    )
     done = sandbox.run("up")
     assert "stopping what an earlier supervisor has left behind: api-web, web-web" in done.stdout
     assert copies(sandbox) == ["api-web", "web-web"]

@@ -192,6 +192,14 @@ def test_a_program_that_does_not_get_ready_is_explained_and_the_others_run(sandb
     assert sandbox.run("status", code=3)
 
 
+def test_only_what_this_start_has_written_is_shown(sandbox):
+    for words in ("old", "new"):
+        sandbox.service("bad", f"processes: {{main: {{command: 'echo {words} words; exec no-such-command'}}}}\n")
+        done = sandbox.run("up", "--json", code=1)
+    assert "  | new words" in done.json["failures"]["bad-main"].splitlines()
+    assert "old words" not in done.json["failures"]["bad-main"]
+
+
 def test_a_port_that_somebody_else_has_is_told_before_anything_happens(sandbox):
     port = free_port()
     sandbox.sleeper("good")

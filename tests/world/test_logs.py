@@ -69,6 +69,16 @@ def test_the_last_lines_come_oldest_first(log):
     assert tail(str(log), 2) == ["two", "three"]
 
 
+def test_lines_of_before_a_place_can_be_left_out(log):
+    log.write_bytes(b"one\ntwo\n")
+    place = read_end(str(log))
+    assert tail(str(log), 5, place) == []
+    append(log, b"three\nfour\n")
+    assert tail(str(log), 5, place) == ["three", "four"]
+    assert tail(str(log), 1, place) == ["four"]
+    assert tail(str(log), 5, Position()) == ["one", "two", "three", "four"]
+
+
 def test_fewer_lines_than_asked_for_are_all_lines(log):
     log.write_bytes(b"one\ntwo\n")
     assert tail(str(log), 100) == ["one", "two"]
