@@ -92,7 +92,7 @@ def _plan(settings: Settings, request: Request, *, as_json: bool) -> int:
         return 0
     voice.actions(outcome.actions)
     if not changes_something(outcome.actions):
-        voice.line(f"nothing to do: {_count(len(outcome.actions))} as they should be")
+        voice.line(f"nothing to do: {_describe_kept(outcome)}")
     return 0
 
 
@@ -118,13 +118,19 @@ def _print_outcome(outcome: Outcome, voice: Voice, seconds: float, *, as_json: b
     elif changes_something(outcome.actions):
         voice.line(f"done: {_summary(outcome)} ({where}, {took})")
     else:
-        voice.line(f"nothing to do: {_count(len(outcome.actions))} as they should be ({where}, {took})")
+        voice.line(f"nothing to do: {_describe_kept(outcome)} ({where}, {took})")
 
 
 def _summary(outcome: Outcome) -> str:
     words = {Start: "started", Replace: "replaced", Stop: "stopped", Keep: "kept"}
     counts = {word: sum(isinstance(action, kind) for action in outcome.actions) for kind, word in words.items()}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _describe_kept(outcome: Outcome) -> str:
+    if not outcome.actions:
+        return "no program is defined for this box"
+    return f"{_count(len(outcome.actions))} as they should be"
 
 
 def _count(number: int) -> str:

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 LARGEST = 1024 * 1024
 _MODES_NAME = MODES_FILE.removeprefix("services/")
 _FILES = ("service.yaml", "Procfile")
+_MISSPELT = {
+    "service.yaml": "service.yaml",
+    "service.yml": "service.yaml",
+    "services.yaml": "service.yaml",
+    "services.yml": "service.yaml",
+    "procfile": "Procfile",
+}  # lower case → what is meant
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -87,6 +94,7 @@ def _read_folder(services: int, name: str) -> dict[str, bytes]:
             return {path: content}
         found = _read_service_directory(folder)
         if "run" not in found:
+            _refuse_misspelt(folder, name)
             return {}
         _refuse_misnamed(name)
         return {f"services/{name}/run": "\n".join(found).encode()}
@@ -145,6 +153,17 @@ def _refuse_misnamed(name: str) -> None:
             "hyphens, 63 at most, no hyphen first\n"
             "  way out: rename the folder"
         )
+
+
+def _refuse_misspelt(folder: int, name: str) -> None:
+    """A folder without a definition is nobody's service, unless somebody believes that it has one."""
+    for file in sorted(os.listdir(folder)):
+        meant = _MISSPELT.get(file.lower())
+        if meant is not None:
+            raise DefinitionError(
+                f"cannot read definition {quoted(f'services/{name}/{file}')}: no definition has this name\n"
+                f"  way out: rename it to {meant}"
+            )
 
 
 def _refusal(path: str, cause: str | None) -> DefinitionError:

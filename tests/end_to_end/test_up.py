@@ -192,6 +192,12 @@ def test_a_program_that_does_not_get_ready_is_explained_and_the_others_run(sandb
     assert sandbox.run("status", code=3)
 
 
+def test_a_box_without_any_program_is_told_so(sandbox):
+    for words, where in ((["plan"], r""), (["up"], r" \(review, generation [0-9a-f]{16}, [0-9.]+ s\)")):
+        done = sandbox.run(*words)
+        assert re.fullmatch(f"nothing to do: no program is defined for this box{where}\n", done.stdout)
+
+
 def test_only_what_this_start_has_written_is_shown(sandbox):
     for words in ("old", "new"):
         sandbox.service("bad", f"processes: {{main: {{command: 'echo {words} words; exec no-such-command'}}}}\n")

@@ -69,6 +69,24 @@ def test_what_is_no_service_is_left_alone(root):
     assert read(root).files == {}
 
 
+@pytest.mark.parametrize(
+    ("file", "meant"),
+    [
+        ("service.yml", "service.yaml"),
+        ("services.yaml", "service.yaml"),
+        ("Service.yaml", "service.yaml"),
+        ("procfile", "Procfile"),
+    ],
+)
+def test_a_definition_under_a_name_that_is_none_is_refused(root, file, meant):
+    write(root, f"api/{file}")
+    assert refused(root) == [
+        f'cannot read definition "services/api/{file}": no definition has this name\n  way out: rename it to {meant}'
+    ]
+    write(root, f"api/{meant}")
+    assert list(read(root).files) == [f"services/api/{meant}"], "beside a definition it is none of our business"
+
+
 def test_an_empty_file_is_read_as_such(root):
     write(root, "api/service.yaml", "")
     assert read(root).files == {"services/api/service.yaml": b""}
