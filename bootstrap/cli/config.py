@@ -102,7 +102,10 @@ def list_(settings: Settings, selection: Selection, *, provenance: bool, as_json
 @selection_options
 @_output_options
 def get(settings: Settings, selection: Selection, *, key: str, as_json: bool, reveal: bool) -> None:
-    """Show the value of one variable; program by program only where it differs."""
+    r"""Show the value of one variable; program by program only where it differs.
+
+    Control characters, a newline too, are shown as \xNN; --json has the value as it is.
+    """
     found = _find(_look(settings, selection, reveal=reveal), key)
     values = {program: one.value for program, one in found.items() if one.value is not None}
     if not values:
