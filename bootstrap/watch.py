@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bootstrap import boot, control
 from bootstrap.errors import BootstrapError
-from bootstrap.world import children, clock, processes, signals, store, supervisord
+from bootstrap.world import children, clock, lock, processes, signals, store, supervisord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,11 +54,12 @@ def watch(
 ) -> None:
     """Converge and keep it so until SIGTERM or SIGINT; then stop everything in order.
 
-    Raises what the first ``up`` raises: an init system starts us again, and tells. Later trouble is told and tried
+    Raises Locked where another one watches this box, and what the first ``up`` raises: an init system starts us again,
+    and tells. Later trouble is told and tried
     again, after a pause that grows.
     """
     processes.adopt_orphans()
-    with signals.heeded() as heeded:
+    with lock.watching(box), signals.heeded() as heeded:
         try:
             loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded, duties=duties)
             outcome = boot.up(box, request, say, announce)

@@ -37,6 +37,48 @@ def held(box: Box, doing: str, *, wait_s: float, say: Callable[[str], None]) -> 
         os.close(descriptor)
 
 
+@contextmanager
+def watching(box: Box) -> Iterator[None]:
+    """Be the one ``boot`` of this box, which `down` does not end. Raises Locked, which names the other.
+
+    The file is the owner's alone: who cannot open it cannot lock it in our place.
+    """
+    path = f"{box.state}/boot.lock"
+    descriptor = _claim(path)
+    try:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(
+                descriptor, json.dumps({"pid": os.getpid(), "doing": "boot", "since": clock.wall_text()}).encode(), 0
+            )
+        yield
+    finally:
+        disk.remove_if_there(path)
+        os.close(descriptor)
+
+
+def _claim(path: str) -> int:
+    while True:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise disk.refused("open", path, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except FileNotFoundError:
+            pass  # the other one has ended in this very moment
+        except BlockingIOError:
+            holder = _read_holder(descriptor)
+            os.close(descriptor)
+            raise Locked(
+                f"cannot watch this box: {holder} does so already\n  way out: leave it to that one, or end it first"
+            ) from None
+        os.close(descriptor)
+
+
 def _lock(box: Box, deadline: float, say: Callable[[str], None]) -> int:
     """Lock the file that has the name now: a ``down`` may have removed the one that we waited for."""
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
@@ -61,6 +62,25 @@ def test_sigterm_and_ctrl_c_stop_in_reverse_waves(sandbox):
         assert order.read_text() == "api\ndb\n"
         assert said.splitlines()[-4:] == ["stopping everything", "api-web  stopping", "db-web   stopping", "stopped"]
         assert sandbox.marked() == {}
+
+
+def test_there_is_one_boot_for_a_box(sandbox):
+    sandbox.sleeper("api")
+    first = boot(sandbox)
+    before = sandbox.pids()
+    done = sandbox.run("boot", code=75)
+    assert done.stdout == ""
+    assert re.fullmatch(
+        rf'error: cannot watch this box: "bootstrap boot" \(pid {first.pid}, since \S+\) does so already\n'
+        "  way out: leave it to that one, or end it first\n",
+        done.stderr,
+    )
+    assert sandbox.pids() == before
+    sandbox.run("down")
+    assert sandbox.run("boot", code=75).stdout == "", "it still watches a box that is down"
+    finish(first)
+    assert not (sandbox.state / "boot.lock").exists()
+    finish(boot(sandbox))
 
 
 def test_killed_it_leaves_the_programs_running_and_the_next_takes_over(sandbox):
