@@ -107,7 +107,10 @@ def difficult(sandbox):
 def test_the_same_programs_run_in_the_same_way(sandbox, tmp_path, runsvdir):
     difficult(sandbox)
     sandbox.run("up")
-    ours = {name: described(pid) for name, pid in sandbox.pids().items()}
+    pids = sandbox.pids()
+    api = [Path(f"/proc/{pids[name]}/comm") for name in ("api-web", "api-worker")]
+    wait_until(lambda: all(comm.read_text() == "sleep\n" for comm in api), "what is a shell first")
+    ours = {name: described(pid) for name, pid in pids.items()}
     sandbox.run("down")
     (sandbox.root / "services/db/order").unlink()
     target = tmp_path / "service"
