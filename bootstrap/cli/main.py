@@ -39,6 +39,7 @@ VERBS = {
     "start": "bootstrap.cli.control",
     "status": "bootstrap.cli.status",
     "stop": "bootstrap.cli.control",
+    "sv": "bootstrap.cli.sv",
     "up": "bootstrap.cli.up",
 }
 EXIT_BUG = 70
@@ -64,7 +65,7 @@ def _with_verbosity(command: click.Command) -> click.Command:
     """``-v`` and ``-q`` after the verb too, where the verb has no other use for the letter."""
     taken = {option for parameter in command.params for option in parameter.opts}
     for short, long, step in (("-v", "--verbose", 1), ("-q", "--quiet", -1)):
-        if short not in taken and command.name != "run":
+        if short not in taken and command.name not in {"run", "sv", "chpst"}:
 
             def louder(context: click.Context, _: click.Parameter, count: int, step: int = step) -> None:
                 context.obj = replace(context.obj, verbosity=context.obj.verbosity + step * count)

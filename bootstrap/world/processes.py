@@ -308,6 +308,11 @@ class _Stat(NamedTuple):
     start: int  # clock ticks after the boot: tells a process from another that got its number
 
 
+def is_paused(pid: int) -> bool:
+    """Whether a signal has stopped it, until CONT."""
+    return _stat(pid).state == b"T"
+
+
 def _stat(pid: int) -> _Stat:
     fields = _read(pid, "stat").rpartition(b") ")[2].split()
     if len(fields) < 20:

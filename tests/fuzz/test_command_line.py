@@ -13,8 +13,8 @@ from support.mutation import examples
 from support.sandbox import COMMAND
 
 HARMLESS = sorted(
-    VERBS.keys() - {"boot", "chpst", "up", "logs", "run"}
-)  # those would wait, start something, or run what is typed
+    VERBS.keys() - {"boot", "chpst", "up", "logs", "run", "sv"}
+)  # those would wait, start something, run what is typed, or exit as runit does
 WORDS = st.sampled_from(
     [b"--json", b"--tag", b"mode=review", b"mode=\xff", b"--root", b"/", b"--state", b"-v", b"-q", b"--plan", b"\xff\xfe",
      b"", b"--", b"api-*", b"[", b"../..", b"--tags-file", b"/dev/null", b"/proc/self/mem", b"--timeout", b"1e9", b"-1s",
