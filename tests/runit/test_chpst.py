@@ -127,13 +127,17 @@ def test_an_empty_first_word_is_the_program_s_name():
     assert run(OURS, "-b", "", "nosuch") == (111, b"", b"chpst: fatal: unable to run: : file does not exist\n")
 
 
+# Without signals 32 and 33, which are the C library's own: its posix_spawn may leave them ignored.
+SIGNALS = r"grep -E 'Sig(Ign|Blk|Cgt)' /proc/self/status | sed -E 's/[89a-f](.{7})$/0\1/; s/1(.{8})$/0\1/'"
+
+
 @pytest.mark.parametrize("start", [OURS, [COMMAND, "chpst"], [sys.executable, "-m", "runit_compat.chpst"]])
 def test_nothing_of_the_interpreter_is_left_in_the_program(start, tmp_path):
-    tell = "umask; grep -E 'Sig(Ign|Blk|Cgt)' /proc/self/status; ls -l /proc/self/fd | wc -l; cat /proc/self/environ"
+    tell = f"umask; {SIGNALS}; ls -l /proc/self/fd | wc -l; cat /proc/self/environ"
     environ = {"PATH": "/usr/bin:/bin"}
     how = {"env": environ, "umask": 0o027, "cwd": REPOSITORY}
     plain = run([], "/bin/sh", "-c", tell, restore_signals=True, **how)
-    assert plain[1].startswith(b"0027\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n")
+    assert plain[1].startswith(b"0027\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"), plain
     assert run(start, "/bin/sh", "-c", tell, **how) == plain
 
 
@@ -147,7 +151,7 @@ def test_a_variable_that_the_interpreter_sets_for_itself_is_not_passed_on(locale
 
 def test_what_was_ignored_is_ignored_no_more(binary):
     script = "trap '' PIPE; exec \"$@\""
-    tell = ["grep", "SigIgn", "/proc/self/status"]
+    tell = ["/bin/sh", "-c", f"{SIGNALS} | grep Ign"]
     assert run(["/bin/sh", "-c", script, "sh", *OURS], *tell)[1] == b"SigIgn:\t0000000000000000\n"
     assert run(["/bin/sh", "-c", script, "sh", *binary], *tell)[1] == b"SigIgn:\t0000000000001000\n"
 
