@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from bootstrap.errors import TagError, Unavailable
 from bootstrap.spelling import quoted
 from bootstrap.world import clock as house_clock
+from bootstrap.world.http import BrokenAnswerError, Connection, TooLongError
 from bootstrap.world.retry import retry_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from http.client import HTTPConnection, HTTPResponse
 
     from bootstrap.world.clock import Clock
 
@@ -70,8 +70,8 @@ class MetadataService:
         self.deadline = deadline
         self.clock = clock
         self._timeout_s = timeout_s
-        self._host, self._port, self._path = _parse_endpoint(endpoint)
-        self._connection: HTTPConnection | None = None
+        host, port, self._path = _parse_endpoint(endpoint)
+        self._connection = Connection(host, port, timeout_s=timeout_s, most_bytes=_MOST_BYTES, clock=clock)
         self._token: tuple[str, float] | None = None  # and when a new one is due
 
     def read_instance_id(self) -> str:
@@ -109,9 +109,7 @@ class MetadataService:
             raise self._unavailable(path, str(cause)) from cause
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     def _read_certain(self, path: str) -> str:
         value = self.read(path)
@@ -162,36 +160,15 @@ class MetadataService:
         return self._unavailable(path, f"it answered {status}")
 
     def _exchange(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
-        from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - costs 28 ms
-
         try:
-            if self._connection is None:
-                self._connection = HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-            self._connection.request(method, f"{self._path}/latest/{path}", headers=dict(headers))
-            response = self._connection.getresponse()
-            return response.status, self._read_body(response, path)
+            status, body = self._connection.ask(method, f"{self._path}/latest/{path}", headers)
         except TimeoutError as error:
-            self.close()
             raise _PassingError(f"no answer within {self._timeout_s:g} s") from error
-        except (OSError, HTTPException) as error:
-            self.close()
+        except TooLongError as error:
+            raise self._unavailable(path, f"the answer is longer than {_MOST_BYTES} bytes") from error
+        except (OSError, BrokenAnswerError) as error:
             raise _PassingError(_spoken(error)) from error
-
-    def _read_body(self, response: HTTPResponse, path: str) -> str:
-        """Read it piece by piece: a server that drips must not hold us longer than one that hangs."""
-        give_up = self.clock.now() + self._timeout_s
-        body = b""
-        while piece := response.read1(_MOST_BYTES):
-            body += piece
-            if len(body) > _MOST_BYTES:
-                self.close()
-                raise self._unavailable(path, f"the answer is longer than {_MOST_BYTES} bytes")
-            if self.clock.now() > give_up:
-                raise TimeoutError
-        if response.length:
-            raise ConnectionError("the answer was cut short")
-        response.close()  # or the connection would count as busy: read1 does not notice the end
-        return body.decode(errors="replace")
+        return status, body.decode(errors="replace")
 
     def _unavailable(self, path: str, cause: str) -> Unavailable:
         return Unavailable(f"cannot read instance metadata {quoted(path)}: {cause}\n  at {self.endpoint}{_INSTEAD}")
