@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing
@@ -34,6 +35,17 @@ if TYPE_CHECKING:
 Say = Callable[[str, str], None]  # whom it concerns (a program, or "" for the box), what happens
 
 
+class Witness:
+    """Is told how far the line has come; this one takes no notice."""
+
+    def phase(self, _name: str) -> AbstractContextManager[None]:
+        """What is done inside of it is one phase: identity, sources, environment, generation, apply."""
+        return nullcontext()
+
+    def see_tags(self, tags: tuple[Tag, ...]) -> None:
+        """The tags are known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What was asked for: where the tags come from, how long things may take."""
@@ -46,6 +58,7 @@ class Request:
     asked: bool = True  # by a person: then what was stopped by hand is started too
     lock_wait_s: float = 3600.0
     timeout_s: float = 120.0
+    witness: Witness = field(default_factory=Witness)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +91,12 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
         store.forget_earlier_boot(box)
         store.remove_leftovers(box)
         with supervision.reached(box) as supervised:
-            tags = gather_tags(box, request, say)
+            with request.witness.phase("identity"):
+                tags = gather_tags(box, request, say)
+            request.witness.see_tags(tags)
             rendering = _remember_or_render(box, tags, request, say)
-            return _converge(box, rendering, request, supervised, deadline, say, announce)
+            with request.witness.phase("apply"):
+                return _converge(box, rendering, request, supervised, deadline, say, announce)
 
 
 def restore(
@@ -136,16 +152,16 @@ def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rende
     from bootstrap.generation import render_generation  # noqa: PLC0415 - see layer
 
     layered = layer(box, tags, request, say)
-    key = store.read_key(box, keep=not request.dry)
-    return render_generation(
-        layered.plan,
-        layered.environments,
-        layered.accounts,
-        me=os.geteuid(),
-        store=box.store,
-        key=key,
-        versions=layered.versions,
-    )
+    with request.witness.phase("generation"):
+        return render_generation(
+            layered.plan,
+            layered.environments,
+            layered.accounts,
+            me=os.geteuid(),
+            store=box.store,
+            key=store.read_key(box, keep=not request.dry),
+            versions=layered.versions,
+        )
 
 
 def layer(
@@ -162,19 +178,21 @@ def layer(
     from bootstrap.world.references import Asking, read_secrets  # noqa: PLC0415
     from bootstrap.world.sources import read_sources  # noqa: PLC0415
 
-    identity = parse_identity(tags)
-    catalog = parse_catalog(read_sources(box))
-    wanted = revise(resolve_plan(identity, catalog))
-    refuse_sources(wanted)
-    accounts = read_accounts(wanted, say)
-    layering = read_layering(box, wanted)
-    references = needed_references(wanted, layering)
-    asking = Asking(
-        mode=identity.mode, refresh=request.refresh_secrets, keep=not request.dry, say=lambda text: say("", text)
-    )
-    secrets = read_secrets(box, references, asking)
-    values = {reference: secret.value for reference, secret in secrets.items()}
-    environments = layer_environments(wanted, layering, accounts, values, box)
+    with request.witness.phase("sources"):
+        identity = parse_identity(tags)
+        catalog = parse_catalog(read_sources(box))
+        wanted = revise(resolve_plan(identity, catalog))
+        refuse_sources(wanted)
+    with request.witness.phase("environment"):
+        accounts = read_accounts(wanted, say)
+        layering = read_layering(box, wanted)
+        references = needed_references(wanted, layering)
+        asking = Asking(
+            mode=identity.mode, refresh=request.refresh_secrets, keep=not request.dry, say=lambda text: say("", text)
+        )
+        secrets = read_secrets(box, references, asking)
+        values = {reference: secret.value for reference, secret in secrets.items()}
+        environments = layer_environments(wanted, layering, accounts, values, box)
     versions = {file: secrets[reference].version for reference, need in references.items() for file in need.files}
     return Layered(plan=wanted, accounts=accounts, environments=environments, versions=versions)
 
