@@ -23,12 +23,17 @@ _awaited: set[int] = set()
 
 
 @contextmanager
-def started(words: Sequence[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a session of its own, its output in a pipe; it is waited for. Raises OSError if it can't start."""
+def started(
+    words: Sequence[str], environ: Mapping[str, str], *, stdin: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a session of its own, its output in a pipe; it is waited for. Raises OSError if it can't start.
+
+    ``stdin`` is what subprocess takes: with ``subprocess.PIPE`` the child can be told something.
+    """
     with _lock:
         process = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environ,
