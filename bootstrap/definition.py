@@ -168,6 +168,7 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     secret: tuple[str, ...] = ()
     health: Health | None = None
+    target_groups: tuple[str, ...] = ()  # names or ARNs, unless a tag names others
     processes: Mapping[str, Process]
 
 

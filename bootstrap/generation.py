@@ -18,6 +18,7 @@ from bootstrap.definition import render_check, render_probe
 from bootstrap.errors import DefinitionError
 from bootstrap.launcher import Credentials, Launch, quote, render_env, render_run, shell_names
 from bootstrap.rendering import Generation, Rendering, StoreEntry, Unit, render_summary
+from bootstrap.traffic import render_traffic, resolve_traffic
 from bootstrap.variable import Account
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def render_generation(
         mode=identity.mode,
         service=identity.service,
         health=None if health is None else asdict(health),
+        traffic=render_traffic(resolve_traffic(plan)),
         units=tuple(units),
     )
     generation = replace(body, id=_digest(key, render_summary(body), 8))

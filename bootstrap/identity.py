@@ -27,12 +27,12 @@ _SCALE = re.compile(r"([^=]*)=([1-9][0-9]?|100)")
 _REF = re.compile(r"(?!.*(\.\.|\.lock(/|$)|\./))\w[\w.+=@-]*(/\w[\w.+=@-]*)*(?<!\.)", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _GROUP_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
-_GROUP = re.compile(
+TARGET_GROUP = re.compile(
     rf"{_GROUP_NAME}|arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{{12}}:targetgroup/{_GROUP_NAME}/[0-9a-f]{{16}}"
 )
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS = re.compile(rf"(?!.{{255}})(?:\*\.)?{_LABEL}(?:\.{_LABEL})+\.?")
-_BUCKET = re.compile(
+BUCKET = re.compile(
     r"(?!xn--|sthree-|amzn-s3-demo-|.*\.\.|\d+\.\d+\.\d+\.\d+$|.*(?:-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$)"
     r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 )
@@ -180,7 +180,7 @@ def _parse_time(text: str) -> datetime:
 
 def _parse_target_groups(text: str) -> tuple[str, ...]:
     groups = tuple(text.split(","))
-    if not all(_GROUP.fullmatch(group) for group in groups):
+    if not all(TARGET_GROUP.fullmatch(group) for group in groups):
         raise _UnfitError("should be names or ARNs of target groups with commas between them")
     if len(set(groups)) < len(groups):
         raise _UnfitError("should name each target group once")
@@ -194,7 +194,7 @@ def _parse_dns(text: str) -> str:
 
 
 def _parse_bucket(text: str) -> str:
-    if not _BUCKET.fullmatch(text):
+    if not BUCKET.fullmatch(text):
         raise _UnfitError("should be the name of an S3 bucket")
     return text
 

@@ -52,6 +52,7 @@ class Generation:
     mode: str
     service: str | None
     health: Mapping[str, Any] | None = None  # where the health endpoint listens: port, address
+    traffic: Mapping[str, Any] | None = None  # as ``traffic.render_traffic`` writes it
     units: tuple[Unit, ...]  # by wave, then name
 
 
@@ -83,6 +84,7 @@ def render_summary(generation: Generation) -> bytes:
         "mode": generation.mode,
         "service": generation.service,
         "health": generation.health,
+        "traffic": generation.traffic,
         "units": [{name: getattr(unit, name) for name in Unit.__slots__} for unit in generation.units],
     }
     return json.dumps(summary).encode()  # an indent would take the slow encoder
@@ -95,7 +97,14 @@ def parse_summary(text: bytes) -> Generation:
         units = tuple(
             Unit(**unit | {"needs": tuple(unit["needs"]), "setup": tuple(unit["setup"])}) for unit in raw["units"]
         )
-        return Generation(id=raw["id"], mode=raw["mode"], service=raw["service"], health=raw["health"], units=units)
+        return Generation(
+            id=raw["id"],
+            mode=raw["mode"],
+            service=raw["service"],
+            health=raw["health"],
+            traffic=raw.get("traffic"),  # not known to earlier versions
+            units=units,
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a generation: {error}") from error
 

@@ -10,7 +10,7 @@ import posixpath
 import re
 import warnings
 
-from bootstrap.identity import NAME
+from bootstrap.identity import NAME, TARGET_GROUP
 from bootstrap.schema import Reader, scalar
 from bootstrap.spelling import did_you_mean, harmless, listed, quoted
 
@@ -196,4 +196,7 @@ SCRIPT = scalar("a path relative to the working directory", _parse_script)
 SEARCH_PATH = scalar("a directory without colons", _parse_search_path)
 ADDRESS = scalar("an IP address", _parse_address)
 GIT = scalar("a git address", _parse_git)
+TARGET_GROUP_TEXT = scalar(
+    "the name or ARN of a target group", lambda text: text if TARGET_GROUP.fullmatch(text) else None
+)
 S3 = scalar("an address such as s3://bucket/path/", _parse_s3)

@@ -41,6 +41,7 @@ from bootstrap.scalars import (
     SEARCH_PATH,
     SIGNAL,
     SIZE,
+    TARGET_GROUP_TEXT,
     TEXT,
     TRUE,
     URL_PATH,
@@ -244,5 +245,6 @@ _SERVICE: Keys = {
     "env": ("env", lambda node: read_entries(node, _read_setting)),
     "secret": ("secret", list_of(VARIABLE)),
     "health": ("health", record(Health, _HEALTH, "port")),
+    "target-groups": ("target_groups", list_of(TARGET_GROUP_TEXT)),
     "processes": ("processes", _read_processes),
 }

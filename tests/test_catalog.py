@@ -220,7 +220,7 @@ def test_quotes_do_not_turn_a_number_into_something_else():
 
 SERVICE_KEYS = (
     "valid keys are backing, description, directory, env, health, needs, processes, requires, runtime, secret, setup, "
-    "source"
+    "source, target-groups"
 )
 VARIABLE = "is no name for a variable; use letters, digits and _, no digit first"
 NAME = "is no name; use lower-case letters, digits and hyphens, 63 at most, no hyphen first"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
+    from bootstrap.box_settings import BoxSettings
     from bootstrap.layer_order import LayersFile
     from bootstrap.plan import Plan
     from bootstrap.rules import Rule
@@ -33,6 +34,7 @@ T = TypeVar("T")
 ORDER = ("common", "modes/{mode}", "services/{service}/common", "services/{service}/{mode}")
 _ORDER_FILE = "layers.yaml"
 _RULES_FILE = "schema.yaml"
+_BOX_FILE = "box.yaml"
 _LONGEST_YAML = 1024 * 1024
 _DOTENV = ".env"
 _LONGEST_DOTENV = 1024 * 1024
@@ -103,6 +105,14 @@ def read_rules(box: Box) -> Mapping[str, Rule]:
     from bootstrap.rules import parse_rules  # noqa: PLC0415 - few roots have this file
 
     return _parse(_RULES_FILE, content, parse_rules)
+
+
+def read_box_settings(box: Box) -> BoxSettings:
+    """What ``config/box.yaml`` says; raises DefinitionError."""
+    from bootstrap.box_settings import BoxSettings, parse_box_settings  # noqa: PLC0415 - few roots have this file
+
+    content = _read_yaml(box, _BOX_FILE, "the settings of boxes")
+    return BoxSettings() if content is None else _parse(_BOX_FILE, content, parse_box_settings)
 
 
 def read_layers(box: Box, names: Iterable[str]) -> dict[str, Layer]:
