@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing
+from bootstrap.errors import BootstrapError
+from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing, stopped_by
 from bootstrap.rendering import Generation, Rendering, facts_of
-from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord
+from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord, traffic
 from bootstrap.world.facts import read_facts
 from bootstrap.world.ready_record import ReadyRecord
 from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
@@ -58,6 +59,7 @@ class Request:
     asked: bool = True  # by a person: then what was stopped by hand is started too
     lock_wait_s: float = 3600.0
     timeout_s: float = 120.0
+    force: bool = False  # replace what gets requests even where its load balancer can't or must not be left
     witness: Witness = field(default_factory=Witness)
 
 
@@ -95,8 +97,8 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
                 tags = gather_tags(box, request, say)
             request.witness.see_tags(tags)
             rendering = _remember_or_render(box, tags, request, say)
-            with request.witness.phase("apply"):
-                return _converge(box, rendering, request, supervised, deadline, say, announce)
+            outcome = _converge(box, rendering, request, supervised, deadline, say, announce)
+            return _register(box, outcome, request, say)
 
 
 def restore(
@@ -223,7 +225,7 @@ def _converge(
     left_stopped = frozenset() if request.asked else by_hand.read_stopped(box)
     actions = _diff(box, rendering, supervised.observe(), left_stopped)
     announce(actions)
-    outcome = _apply(box, rendering, actions, supervised, deadline, say)
+    outcome = _apply(box, rendering, actions, supervised, request, deadline, say)
     if request.asked:
         by_hand.write_stopped(box, ())
     return outcome
@@ -238,7 +240,13 @@ def _diff(
 
 
 def _apply(
-    box: Box, rendering: Rendering, actions: tuple[Action, ...], supervised: Supervision, deadline: float, say: Say
+    box: Box,
+    rendering: Rendering,
+    actions: tuple[Action, ...],
+    supervised: Supervision,
+    request: Request,
+    deadline: float,
+    say: Say,
 ) -> Outcome:
     generation = rendering.generation
     known = ReadyRecord(box)
@@ -252,13 +260,37 @@ def _apply(
     from bootstrap.world import preflight, processes  # noqa: PLC0415
     from bootstrap.world.apply import Apply  # noqa: PLC0415
 
-    blocked = supervised.sweep(say)
-    preflight.check(box, actions)
-    previous = store.read_current(box)
-    before = [action.running.store_name for action in actions if action.running is not None]
-    supervisor = supervised.ensure(generation.units)
-    outcome = Apply(box, supervisor, generation, previous, processes.new_mark(box), say).run(actions, deadline, blocked)
+    with request.witness.phase("apply"):
+        blocked = supervised.sweep(say)
+        preflight.check(box, actions)
+        previous = store.read_current(box)
+        before = [action.running.store_name for action in actions if action.running is not None]
+        supervisor = supervised.ensure(generation.units)
+        traffic.leave_before(box, stopped_by(actions), lambda text: say("", text), force=request.force)
+    with request.witness.phase("ready"):
+        apply = Apply(box, supervisor, generation, previous, processes.new_mark(box), say)
+        outcome = apply.run(actions, deadline, blocked)
     store.switch_current(box, generation)
     store.prune(box, generation, before)
     results = {action.program: "kept" for action in actions} | dict(outcome.results)
     return Outcome(generation=generation, actions=actions, results=results, failures=dict(outcome.failures))
+
+
+def _register(box: Box, outcome: Outcome, request: Request, say: Say) -> Outcome:
+    """Let load balancer and name send requests, once what they reach is ready."""
+    if outcome.generation.traffic is None and not traffic.is_joined(box):
+        return outcome
+    from bootstrap.traffic import parse_traffic  # noqa: PLC0415 - few boxes have either
+
+    wanted = parse_traffic(outcome.generation.traffic)
+    if wanted is not None and wanted.serves(outcome.failures):
+        return outcome
+    try:
+        with request.witness.phase("registered"):
+            if wanted is None:
+                traffic.leave(box, lambda text: say("", text), force=request.force)
+            else:
+                traffic.join(box, wanted, lambda text: say("", text))
+    except BootstrapError as error:
+        return replace(outcome, failures=outcome.failures | {"": str(error)})
+    return outcome

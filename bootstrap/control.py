@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import ApplyFailed, Unavailable
+from bootstrap.errors import ApplyFailed, BootstrapError, Unavailable
 from bootstrap.patterns import select_programs
-from bootstrap.reconcile import Action, Replace, Start
+from bootstrap.reconcile import Action, Replace, Start, stopped_by
 from bootstrap.rendering import waves_of
-from bootstrap.world import abandoned, by_hand, clock, lock, processes, store, supervisord
+from bootstrap.traffic import parse_traffic
+from bootstrap.world import abandoned, by_hand, clock, lock, processes, store, supervisord, traffic
 from bootstrap.world.apply import Apply, Outcome
 from bootstrap.world.stopping import Stopper, Supervised
 
@@ -25,7 +26,10 @@ REASON = "by hand"
 
 
 def start(box: Box, names: tuple[str, ...], say: Say, timeout_s: float) -> Outcome:
-    """Start what is not running, as it was last rendered."""
+    """Start what is not running, as it was last rendered.
+
+    Requests that were withdrawn because a program stopped come back when it is ready.
+    """
 
     def choose(units: list[Unit], running: dict[str, ObservedProgram]) -> list[Action]:
         return [
@@ -34,25 +38,32 @@ def start(box: Box, names: tuple[str, ...], say: Say, timeout_s: float) -> Outco
             if not _lives(running.get(unit.name))
         ]
 
-    return _act(box, "start", names, choose, say, timeout_s)
+    return _act(box, "start", names, choose, say, timeout_s, force=False)
 
 
-def restart(box: Box, names: tuple[str, ...], say: Say, timeout_s: float) -> Outcome:
-    """Stop and start, each wave together."""
+def restart(
+    box: Box, names: tuple[str, ...], say: Say, timeout_s: float, *, force: bool = False, quits: bool = True
+) -> Outcome:
+    """Stop and start, each wave together.
+
+    Whatever sends requests to one of them is left before and joined after, unless not ``quits``; with ``force`` also
+    where it can't or must not be left.
+    """
 
     def choose(units: list[Unit], running: dict[str, ObservedProgram]) -> list[Action]:
         return [_restarted(unit, running.get(unit.name)) for unit in units]
 
-    return _act(box, "restart", names, choose, say, timeout_s)
+    return _act(box, "restart", names, choose, say, timeout_s, force=force, quits=quits)
 
 
-def stop(box: Box, names: tuple[str, ...], say: Say) -> tuple[str, ...]:
+def stop(box: Box, names: tuple[str, ...], say: Say, *, force: bool = False) -> tuple[str, ...]:
     """Stop programs in reverse waves; they stay stopped until ``start`` or ``up``. The answer is what was stopped."""
     with lock.held(box, "stop", wait_s=60.0, say=lambda text: say("", text)):
         supervisor, generation = _living(box)
         observed = supervisor.observe()
         chosen = set(select_programs(names, _known(generation, observed)))
         programs = [program for program in observed.programs if program.name in chosen and program.state != "stopped"]
+        traffic.leave_before(box, chosen, lambda text: say("", text), force=force)
         by_hand.write_stopped(box, by_hand.read_stopped(box) | chosen)  # first: killed now, the next one goes on
         _stop(box, supervisor, programs, waves_of(generation), say)
         return tuple(sorted(program.name for program in programs))
@@ -72,14 +83,38 @@ def reload(box: Box, names: tuple[str, ...], say: Say) -> tuple[str, ...]:
         return tuple(sorted(signals))
 
 
-def down(box: Box, say: Say) -> tuple[str, ...]:
-    """Stop everything in reverse waves and leave nothing but logs and the services' own data.
+def drain(box: Box, say: Say, *, force: bool) -> None:
+    """Keep requests away, until ``undrain``; everything runs on.
+
+    Raises ApplyFailed where this is the last healthy target, and Unavailable, unless ``force``; then all is as before.
+    """
+    store.open_state(box)
+    with lock.held(box, "drain", wait_s=60.0, say=lambda text: say("", text)):
+        traffic.keep_out(box, "it was drained by hand")  # first: whoever watches would join again
+        try:
+            traffic.leave(box, lambda text: say("", text), force=force)
+        except BootstrapError:
+            traffic.let_in(box)
+            raise
+
+
+def undrain(box: Box, say: Say) -> None:
+    """Let requests in again, as soon as what they reach is ready; raises what joining raises."""
+    store.open_state(box)
+    with lock.held(box, "undrain", wait_s=60.0, say=lambda text: say("", text)):
+        traffic.let_in(box)
+        _join(box, store.read_current(box), say)
+
+
+def down(box: Box, say: Say, *, force: bool = False) -> tuple[str, ...]:
+    """Drain, stop everything in reverse waves, and leave nothing but logs and the services' own data.
 
     It does not depend on a supervisor that cooperates: one that is shutting down is waited for, one that does not
     answer is ended, and then what it leaves behind is.
     """
     store.open_state(box)
     with lock.held(box, "down", wait_s=60.0, say=lambda text: say("", text)):
+        traffic.leave(box, lambda text: say("", text), force=force)
         stopped = _end(box, say)
         store.remove_everything(box)
     return stopped
@@ -126,6 +161,9 @@ def _act(
     choose: Callable[[list[Unit], dict[str, ObservedProgram]], list[Action]],
     say: Say,
     timeout_s: float,
+    *,
+    force: bool,
+    quits: bool = True,
 ) -> Outcome:
     with lock.held(box, verb, wait_s=timeout_s, say=lambda text: say("", text)):
         supervisor, generation = _living(box)
@@ -134,9 +172,22 @@ def _act(
         running = {program.name: program for program in observed.programs}
         units = [unit for unit in generation.units if unit.name in chosen]
         apply = Apply(box, supervisor, generation, generation, processes.new_mark(box), say)
-        outcome = apply.run(tuple(choose(units, running)), clock.now() + timeout_s, {})
+        actions = tuple(choose(units, running))
+        if quits:
+            traffic.leave_before(box, stopped_by(actions), lambda text: say("", text), force=force)
+        outcome = apply.run(actions, clock.now() + timeout_s, {})
         by_hand.write_stopped(box, by_hand.read_stopped(box) - chosen)
+        if not outcome.failures:
+            _join(box, generation, say)
         return outcome
+
+
+def _join(box: Box, generation: Generation | None, say: Say) -> None:
+    """Where everything that requests reach runs; what is not ready yet will join when it is."""
+    wanted = None if generation is None else parse_traffic(generation.traffic)
+    if wanted is None or wanted.serves(by_hand.read_stopped(box)):
+        return
+    traffic.join(box, wanted, lambda text: say("", text))
 
 
 def _living(box: Box) -> tuple[Supervisor, Generation]:

@@ -103,6 +103,11 @@ def differing(generation: Generation, observed: Observed) -> tuple[str, ...]:
     return tuple(names)
 
 
+def stopped_by(actions: Iterable[Action]) -> list[str]:
+    """Names of the programs that stop, for a moment or for good."""
+    return [action.program for action in actions if isinstance(action, Replace | Stop)]
+
+
 def verb_of(action: Action) -> str:
     """The action as users read it: start, stop, replace or keep."""
     return _VERBS[type(action)]

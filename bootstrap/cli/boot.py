@@ -40,7 +40,7 @@ def boot(settings: Settings, *, timeout: float) -> int:
     )
 
     def restart(name: str) -> None:
-        control.restart(settings.box, (name,), voice.event, timeout)
+        control.restart(settings.box, (name,), voice.event, timeout, quits=False)  # it does not serve as it is
 
     duties = (HealthPage(settings.box, voice.event, restart),)
     watch.watch(settings.box, request, voice.event, voice.actions, duties)

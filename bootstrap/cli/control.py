@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bootstrap import control
+from bootstrap.cli.options import FORCE
 from bootstrap.cli.output import Voice, print_json
 from bootstrap.cli.up import EXIT_FAILED, Seconds
 from bootstrap.world import store
@@ -36,22 +37,27 @@ def start(settings: Settings, programs: tuple[str, ...], *, timeout: float, as_j
 @click.command(epilog="Example: bootstrap restart 'api-*'", short_help="Stop and start programs.")
 @_PROGRAMS
 @_TIMEOUT
+@FORCE
 @_JSON
 @click.pass_obj
-def restart(settings: Settings, programs: tuple[str, ...], *, timeout: float, as_json: bool) -> int:
-    """Stop and start programs (named fully, by service, or by glob; all without a name), in waves."""
+def restart(settings: Settings, programs: tuple[str, ...], *, timeout: float, force: bool, as_json: bool) -> int:
+    """Stop and start programs (named fully, by service, or by glob; all without a name), in waves.
+
+    A box that gets requests for one of them leaves its load balancer before, and joins it again after.
+    """
     voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
-    return _print(control.restart(settings.box, programs, voice.event, timeout), voice, as_json=as_json)
+    return _print(control.restart(settings.box, programs, voice.event, timeout, force=force), voice, as_json=as_json)
 
 
 @click.command(epilog="Example: bootstrap stop api-worker", short_help="Stop programs until start or up.")
 @_PROGRAMS
+@FORCE
 @_JSON
 @click.pass_obj
-def stop(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> int:
+def stop(settings: Settings, programs: tuple[str, ...], *, force: bool, as_json: bool) -> int:
     """Stop programs (named fully, by service, or by glob; all without a name); they stay stopped until start or up."""
     voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
-    stopped = control.stop(settings.box, programs, voice.event)
+    stopped = control.stop(settings.box, programs, voice.event, force=force)
     if as_json:
         print_json({"stopped": list(stopped)})
     else:

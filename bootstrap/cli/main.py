@@ -25,6 +25,7 @@ VERBS = {
     "chpst": "bootstrap.cli.chpst",
     "config": "bootstrap.cli.config",
     "down": "bootstrap.cli.down",
+    "drain": "bootstrap.cli.drain",
     "export": "bootstrap.cli.export",
     "generations": "bootstrap.cli.generations",
     "identity": "bootstrap.cli.identity",
@@ -40,12 +41,13 @@ VERBS = {
     "status": "bootstrap.cli.status",
     "stop": "bootstrap.cli.control",
     "sv": "bootstrap.cli.sv",
+    "undrain": "bootstrap.cli.drain",
     "up": "bootstrap.cli.up",
 }
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 _FINISHED_BY_UP = {"boot", "up"}
-_FINISHED_BY_ITSELF = {"down", "reload", "restart", "rollback", "start", "stop"}
+_FINISHED_BY_ITSELF = {"down", "drain", "reload", "restart", "rollback", "start", "stop", "undrain"}
 _EPILOG = """\b
 Exit codes:
   0 done                    2 the input is wrong        75 try again

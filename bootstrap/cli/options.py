@@ -31,3 +31,8 @@ def tag_options(verb: Callable[..., R]) -> Callable[..., R]:
     update_wrapper(merged, verb)
     merged.__dict__["__click_params__"] = [*getattr(verb, "__click_params__", []), *mine]
     return merged
+
+
+FORCE = click.option(
+    "--force", is_flag=True, help="Go on where the load balancer can't be left, or this is its last healthy target."
+)

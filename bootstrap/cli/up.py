@@ -9,7 +9,7 @@ import click
 
 from bootstrap import boot
 from bootstrap.boot import Outcome, Request
-from bootstrap.cli.options import tag_options
+from bootstrap.cli.options import FORCE, tag_options
 from bootstrap.cli.output import Voice, describe_box, describe_duration, print_json, render_actions
 from bootstrap.reconcile import Keep, Replace, Start, Stop, changes_something
 from bootstrap.world import clock
@@ -42,11 +42,19 @@ class Seconds(click.ParamType[float]):
 @click.option("--plan", "plan_only", is_flag=True, help="Only say what would happen, and why.")
 @click.option("--no-wait", is_flag=True, help="Exit with 75 instead of waiting for another run to finish.")
 @click.option("--timeout", type=Seconds(), default="120s", show_default=True, help="Give up waiting after this long.")
+@FORCE
 @click.option("--refresh-secrets", is_flag=True, help="Look for new versions of referenced secrets.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
 @tag_options
 def up(
-    settings: Settings, *, plan_only: bool, no_wait: bool, timeout: float, refresh_secrets: bool, as_json: bool
+    settings: Settings,
+    *,
+    plan_only: bool,
+    no_wait: bool,
+    timeout: float,
+    force: bool,
+    refresh_secrets: bool,
+    as_json: bool,
 ) -> int:
     """Read the tags, render the programs, start what is missing, replace what has changed, stop what is not wanted.
 
@@ -60,6 +68,7 @@ def up(
         refresh_secrets=refresh_secrets,
         lock_wait_s=0.0 if no_wait else timeout,
         timeout_s=timeout,
+        force=force,
     )
     if plan_only:
         return _plan(settings, request, as_json=as_json)

@@ -80,6 +80,10 @@ class MetadataService:
     def read_region(self) -> str:
         return self._read_certain("meta-data/placement/region")
 
+    def read_address(self) -> str:
+        """The private IPv4 address of the first network interface."""
+        return self._read_certain("meta-data/local-ipv4")
+
     def read_tags(self) -> dict[str, str] | None:
         """Every tag of the instance, ``None`` when tags are not allowed in metadata.
 

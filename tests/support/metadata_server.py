@@ -45,6 +45,7 @@ class MetadataServer:
     tags: dict[str, str] | None = field(default_factory=dict)  # None: not enabled in metadata
     instance_id: str = "i-0123456789abcdef0"
     region: str = "eu-west-1"
+    address: str = "10.0.0.7"
     requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -120,10 +121,9 @@ class MetadataServer:
         return Answer(body=token.encode(), headers=(("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", ttl),))
 
     def _give(self, path: str) -> Answer:
-        if path == "/latest/meta-data/instance-id":
-            return Answer(body=self.instance_id.encode())
-        if path == "/latest/meta-data/placement/region":
-            return Answer(body=self.region.encode())
+        facts = {"instance-id": self.instance_id, "placement/region": self.region, "local-ipv4": self.address}
+        if (fact := facts.get(path.removeprefix("/latest/meta-data/"))) is not None:
+            return Answer(body=fact.encode())
         if path == TAGS:
             return self._give_list()
         key = unquote(path.removeprefix(f"{TAGS}/"))

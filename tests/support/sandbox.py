@@ -124,7 +124,8 @@ class Sandbox:
     @property
     def daemon(self):
         """The pid of supervisord."""
-        return int((self.state / "run/supervisord.pid").read_text())
+        file = self.state / "run/supervisord.pid"
+        return int(wait_until(file.read_text, "supervisord to have written its pid"))
 
     def pids(self):
         """Program name → pid, of what runs."""
