@@ -101,6 +101,18 @@ def up(box: Box, request: Request, say: Say, announce: Callable[[tuple[Action, .
             return _register(box, outcome, request, say)
 
 
+def prepare(box: Box, request: Request, say: Say) -> Generation:
+    """The line as far as ``generation``: everything is fetched, checked and written, and nothing is started."""
+    store.open_state(box)
+    with lock.held(box, "prepare", wait_s=request.lock_wait_s, say=lambda text: say("", text)):
+        store.settle_format(box)
+        store.forget_earlier_boot(box)
+        with request.witness.phase("identity"):
+            tags = gather_tags(box, request, say)
+        request.witness.see_tags(tags)
+        return _remember_or_render(box, tags, request, say).generation
+
+
 def restore(
     box: Box,
     generation_id: str | None,

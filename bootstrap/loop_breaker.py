@@ -25,7 +25,7 @@ class Ended:
 
     instance: str
     boot: str  # the kernel's boot id
-    at: float  # seconds since 1970, by the clock of the store that keeps it
+    at: float  # seconds since 1970
     ok: bool
     reason: str = ""
 
@@ -44,8 +44,8 @@ def next_history(history: History, ended: Ended) -> History:
     ends = (*others, ended)[-_KEPT:]
     if ended.ok:
         return History(ends=ends)
-    if history.tripped is not None:
-        return History(ends=ends, tripped=history.tripped)
+    if history.tripped is not None and others and others[-1].at >= ended.at - WINDOW_S:
+        return History(ends=ends, tripped=history.tripped)  # the same trouble goes on, and has been told
     return History(ends=ends, tripped=ended.instance if _failures_in_a_row(ends, ended.at) >= FAILURES else None)
 
 

@@ -4,13 +4,15 @@ What can happen: the supervisor dies (its programs are restored, exactly once ea
 said, once), SIGHUP (``up`` again), SIGTERM or SIGINT (everything stops in reverse waves). A box that somebody has taken
 down by hand stays down until somebody types ``up``.
 
-Whatever else a box does while its programs run is a *duty*, with a turn in every round and a word before the end.
+Whatever else a box does while its programs run is a *duty* (``duty.py``), with a turn in every round and a word before
+the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from bootstrap import boot, control
 from bootstrap.errors import BootstrapError
@@ -21,28 +23,16 @@ if TYPE_CHECKING:
 
     from bootstrap.boot import Outcome, Request, Say
     from bootstrap.box import Box
+    from bootstrap.duty import Duty
     from bootstrap.observed import Observed
     from bootstrap.reconcile import Action
-    from bootstrap.rendering import Generation
     from bootstrap.world.signals import Signals
 
 TICK_S = 2.0
+IDLE_S = 60.0  # between two looks for something to run
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
 CALM_S = 60.0  # without trouble for this long, the next trouble is the first again
-
-
-class Duty(Protocol):
-    """Something that a box does beside keeping its programs alive. Raises BootstrapError, which is told."""
-
-    def turn(self, generation: Generation, observed: Observed) -> float:
-        """Do what is due, without holding up the others; the answer is after how many seconds it wants another turn."""
-
-    def drain(self) -> None:
-        """Everything is about to stop: prepare for it, and return when it may begin."""
-
-    def end(self) -> None:
-        """Everything has stopped."""
 
 
 def watch(
@@ -54,27 +44,22 @@ def watch(
 ) -> None:
     """Converge and keep it so until SIGTERM or SIGINT; then stop everything in order.
 
-    Raises Locked where another one watches this box, and what the first ``up`` raises: an init system starts us again,
-    and tells. Later trouble is told and tried
-    again, after a pause that grows.
+    Raises Locked where another one watches this box, and what the first ``up`` raises, unless a duty wants this process
+    to stay: an init system starts us again, and tells. Later trouble is told and tried again, after a pause that grows.
     """
     processes.adopt_orphans()
     with lock.watching(box), signals.heeded() as heeded:
+        loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded, duties=duties)
         try:
-            loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded, duties=duties)
-            outcome = boot.up(box, request, say, announce)
-            loop.tell(outcome)
-            say("", f"watching (generation {outcome.generation.id})")
+            loop.boot()
             loop.run()
         except signals.StopAsked:
             signals.ignore_stopping()
-            say("", "stopping everything")
-            for duty in duties:
-                _tell_errors(duty.drain, say)
-            control.halt(box, say)
+            loop.end()
+        except BootstrapError:
             for duty in reversed(duties):
                 _tell_errors(duty.end, say)
-            say("", "stopped")
+            raise
 
 
 def _tell_errors(act: Callable[[], None], say: Say) -> None:
@@ -95,8 +80,32 @@ class _Loop:
     duties: tuple[Duty, ...]
     failed: frozenset[str] = frozenset()
     is_down: bool = False
+    is_booted: bool = False  # it has run as it should, once
+    again_at: float = float("inf")
     pause_s: float = FIRST_PAUSE_S
     troubled_at: float = field(default_factory=clock.now)
+
+    def boot(self) -> None:
+        """The first ``up``; raises what it raises, unless a duty wants us to stay."""
+        for duty in self.duties:
+            _tell_errors(duty.begin, self.say)
+        try:
+            self._up()
+        except BootstrapError as error:
+            if not any(duty.keeps() for duty in self.duties):
+                raise
+            self.say("", f"error: {error}")
+            self.is_down = True
+
+    def end(self) -> None:
+        """The one path of every ending."""
+        self.say("", "stopping everything")
+        for duty in self.duties:
+            _tell_errors(duty.drain, self.say)
+        control.halt(self.box, self.say)
+        for duty in reversed(self.duties):
+            _tell_errors(duty.end, self.say)
+        self.say("", "stopped")
 
     def run(self) -> None:
         """Until StopAsked."""
@@ -108,8 +117,8 @@ class _Loop:
                 self._be_troubled(str(error))
 
     def _step(self) -> None:
-        if self.signals.take_up_asked():
-            self.tell(boot.up(self.box, self.request, self.say, self.announce))
+        if self.signals.take_up_asked() or clock.now() >= self.again_at:
+            self._up()
         supervisor = supervisord.connect(self.box)
         if supervisor is not None:
             self.is_down = False
@@ -120,6 +129,39 @@ class _Loop:
             self._stay_down()
         else:
             self._restore()
+
+    def _up(self) -> None:
+        """Converge, or do as much of it as may be done."""
+        self.again_at = float("inf")
+        held = next((why for duty in self.duties if (why := duty.holds()) is not None), None)
+        try:
+            if held is not None:
+                boot.prepare(self.box, self.request, self.say)
+                self._idle(held)
+                return
+            outcome = boot.up(self.box, self.request, self.say, self.announce)
+        except BootstrapError as error:
+            self._fail((str(error),))
+            raise
+        self.tell(outcome)
+        if outcome.failures:
+            self._fail(tuple(outcome.failures.values()))
+        self.is_booted = self.is_booted or not outcome.failures
+        self.say("", f"watching (generation {outcome.generation.id})")
+        if not outcome.generation.units:
+            self._idle("its tags give it nothing to run")
+
+    def _idle(self, why: str) -> None:
+        self.is_down = True
+        self.again_at = clock.now() + IDLE_S
+        for duty in self.duties:
+            duty.idle(why)
+
+    def _fail(self, failures: tuple[str, ...]) -> None:
+        if self.is_booted:
+            return  # what was booted still runs; that it could not be changed is told, and no reason to leave
+        for duty in self.duties:
+            _tell_errors(partial(duty.fail, failures), self.say)
 
     def _restore(self) -> None:
         self._pause()

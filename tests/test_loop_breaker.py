@@ -47,6 +47,13 @@ def test_after_a_success_it_may_trip_again():
     assert boots(*three, ("i-4", 3, True), *again)[1] == [("i-3", 2), ("i-7", 6)]
 
 
+def test_the_same_trouble_on_another_day_trips_it_again():
+    three = [("i-1", 0, False), ("i-2", 1, False), ("i-3", 2, False)]
+    tomorrow = [("i-5", 90_000, False), ("i-6", 90_001, False), ("i-7", 90_002, False)]
+    history, _ = boots(*three, *tomorrow)
+    assert history.tripped == "i-7"
+
+
 def test_only_the_newest_are_kept():
     history, _ = boots(*((f"i-{number}", number, True) for number in range(30)))
     assert [end.instance for end in history.ends] == [f"i-{number}" for number in range(10, 30)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,13 @@ from bootstrap.boot import Request
 from bootstrap.cli.options import tag_options
 from bootstrap.cli.output import Voice
 from bootstrap.cli.up import Seconds
+from bootstrap.ec2.breaker import LoopBreaker
+from bootstrap.ec2.course import Course
+from bootstrap.ec2.front import Front
+from bootstrap.ec2.membership import Membership
+from bootstrap.ec2.notices import Notices
+from bootstrap.ec2.situation import Situation
+from bootstrap.ec2.status_tags import StatusTags
 from bootstrap.page.duty import HealthPage
 
 if TYPE_CHECKING:
@@ -42,6 +50,17 @@ def boot(settings: Settings, *, timeout: float) -> int:
     def restart(name: str) -> None:
         control.restart(settings.box, (name,), voice.event, timeout, quits=False)  # it does not serve as it is
 
-    duties = (HealthPage(settings.box, voice.event, restart),)
-    watch.watch(settings.box, request, voice.event, voice.actions, duties)
+    page = HealthPage(settings.box, voice.event, restart)
+    situation = Situation(box=settings.box, say=voice.event)
+    course, notices = Course(situation, page), Notices(situation)
+    duties = (
+        page,
+        course,
+        notices,
+        Front(situation, notices, page),
+        LoopBreaker(situation),
+        Membership(situation, notices),
+        StatusTags(situation),
+    )
+    watch.watch(settings.box, replace(request, witness=course), voice.event, voice.actions, duties)
     return 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.checking import BoxHealth, judge_box
+from bootstrap.duty import Duty
 from bootstrap.page.documents import render_documents
 from bootstrap.page.server import Server
 from bootstrap.status import Status, judge_status
-from bootstrap.world import by_hand, processes, readiness
+from bootstrap.world import by_hand, processes, readiness, traffic
 from bootstrap.world.checks import Checks
 from bootstrap.world.ready_record import ReadyRecord
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from bootstrap.rendering import Generation
 
 
-class HealthPage:
+class HealthPage(Duty):
     """Listens where the definition's ``health:`` says; without one it only runs the checks."""
 
     def __init__(self, box: Box, say: Callable[[str, str], None], restart: Callable[[str], None]) -> None:
@@ -30,8 +31,9 @@ class HealthPage:
         self._server: Server | None = None
         self._listens_at: tuple[str, int] | None = None
         self._status: Status | None = None
-        self._word = ""
+        self.health = BoxHealth(word="starting")
         self._is_draining = False
+        self._has_told = False
 
     def turn(self, generation: Generation, observed: Observed) -> float:
         wait_s = self._checks.turn(generation, observed)
@@ -72,13 +74,12 @@ class HealthPage:
     def _publish(self) -> None:
         if self._status is None:
             return
-        health = self._judge(self._status)
-        if health.word != self._word:
-            if not self._is_draining and (self._word or health.word != "ok"):
-                self._say("", "; ".join([f"health: {health.word}", *health.reasons]))
-            self._word = health.word
+        before, self.health = self.health, self._judge(self._status)
+        if self.health.word != before.word and not self._is_draining and (self._has_told or self.health.word != "ok"):
+            self._say("", "; ".join([f"health: {self.health.word}", *self.health.reasons]))
+        self._has_told = True
         if self._server is not None:
-            self._server.publish(render_documents(self._status, health))
+            self._server.publish(render_documents(self._status, self.health))
 
     def _judge(self, status: Status) -> BoxHealth:
         left_stopped = by_hand.read_stopped(self._box)
@@ -86,5 +87,5 @@ class HealthPage:
             unready=[p.name for p in status.programs if not p.is_converged and p.name not in left_stopped],
             checked=self._checks.checked,
             checks=self._checks.checks,
-            is_draining=self._is_draining,
+            is_draining=self._is_draining or traffic.read_kept_out(self._box) is not None,
         )

@@ -11,7 +11,7 @@ from bootstrap.world import clock
 from bootstrap.world.imds import MetadataService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bootstrap.notices import Notice
 
@@ -41,6 +41,11 @@ class MetadataWatch:
     def target_state(self) -> str | None:
         """Where the group wants this box; ``None`` for a box of no group."""
         return self._seen.target_state
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags that say what the box is, as they were seen last."""
+        return self._seen.tags or {}
 
     def stop(self) -> None:
         self._over.set()

@@ -1,0 +1,74 @@
+"""The duty that writes `bootstrap:status` and `bootstrap:status.reason` on the instance: three times a boot, at most.
+
+CreateTags refills at ten a second for a whole account, so it is never a heartbeat, and boxes that change together do
+not write together. What goes wrong with it is told, once, and holds up nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from random import uniform
+from typing import TYPE_CHECKING
+
+from bootstrap.duty import SELDOM_S, Duty
+from bootstrap.phases import describe_reason
+from bootstrap.tag import STATUS
+from bootstrap.world import clock
+
+if TYPE_CHECKING:
+    from bootstrap.ec2.situation import Situation
+    from bootstrap.observed import Observed
+    from bootstrap.rendering import Generation
+
+_MOST = 3
+_VARIABLE = "BOOTSTRAP_STATUS_JITTER"  # seconds
+_JITTER_S = 5.0
+_NEVER = ("", "")
+
+
+class StatusTags(Duty):
+    """Follows the word of the situation."""
+
+    def __init__(self, situation: Situation) -> None:
+        self._situation = situation
+        self._written = _NEVER
+        self._count = 0
+        self._due: float | None = None
+
+    def begin(self) -> None:
+        self._write()
+
+    def fail(self, _failures: tuple[str, ...]) -> None:
+        self._write()  # now: there may be no later
+
+    def turn(self, _generation: Generation, _observed: Observed) -> float:
+        if self._wanted() == self._written or self._count >= _MOST:
+            self._due = None
+            return SELDOM_S
+        if self._due is None:
+            self._due = clock.now() + uniform(0, _read_jitter())  # noqa: S311 - spreads load, protects nothing
+        wait_s = self._due - clock.now()
+        if wait_s <= 0:
+            self._write()
+        return max(0.05, wait_s)
+
+    def drain(self) -> None:
+        self._write()
+
+    def _wanted(self) -> tuple[str, str]:
+        return self._situation.word, describe_reason(self._situation.failures)
+
+    def _write(self) -> None:
+        instance, wanted = self._situation.instance, self._wanted()
+        if instance is None or self._count >= _MOST or wanted == self._written:
+            return
+        self._written, self._due = wanted, None
+        self._count += 1
+        word, reason = wanted
+        tags = {STATUS: word, f"{STATUS}.reason": reason}
+        self._situation.attempt("tag", instance_id=instance.id, region=instance.region, tags=tags)
+
+
+def _read_jitter() -> float:
+    text = os.environ.get(_VARIABLE, "")
+    return float(text) if text.replace(".", "", 1).isdigit() else _JITTER_S
