@@ -7,7 +7,6 @@ fingerprint in a process list nor a digest on disk can be tried against guessed 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os.path
 from dataclasses import asdict, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.command import complete_command, leaves_a_shell
 from bootstrap.definition import render_check, render_probe
+from bootstrap.digest import digest_of
 from bootstrap.errors import DefinitionError
 from bootstrap.launcher import Credentials, Launch, quote, render_env, render_run, shell_names
 from bootstrap.rendering import Generation, Rendering, StoreEntry, Unit, render_summary
@@ -69,7 +69,7 @@ def render_generation(
         traffic=render_traffic(resolve_traffic(plan)),
         units=tuple(units),
     )
-    generation = replace(body, id=_digest(key, render_summary(body), 8))
+    generation = replace(body, id=digest_of(render_summary(body), 8, key))
     return Rendering(generation=generation, entries=tuple(entries))
 
 
@@ -99,7 +99,7 @@ def _render_program(
     known = _facts(program, launch, environment, key)
     facts = json.dumps(known).encode()
     decisive = json.dumps({name: fact for name, fact in known.items() if name not in {"file", "env"}}).encode()
-    fingerprint = _digest(key, b"%d\0%s\0%s" % (RENDERER, decisive, env), 10)
+    fingerprint = digest_of(b"%d\0%s\0%s" % (RENDERER, decisive, env), 10, key)
     unit = Unit(
         name=program.name,
         service=program.service.name,
@@ -183,7 +183,7 @@ def _facts(program: Program, launch: Launch, environment: Environment, key: byte
         **({"log": True} if process.log else {}),  # what the logger does is its own affair
         **({"reads": program.writer} if program.writer else {}),
         "env": {
-            name: [_digest(key, variable.value.encode(errors="surrogateescape"), 8), variable.file]
+            name: [digest_of(variable.value.encode(errors="surrogateescape"), 8, key), variable.file]
             for name, variable in environment.variables.items()
         },
     }
@@ -206,7 +206,3 @@ def _refuse_shell_names(plan: Plan, environments: Mapping[str, Environment]) -> 
     ]
     if problems:
         raise DefinitionError(*problems)
-
-
-def _digest(key: bytes, content: bytes, size: int) -> str:
-    return hashlib.blake2b(content, key=key, digest_size=size).hexdigest()

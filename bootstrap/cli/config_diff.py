@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +9,7 @@ import click
 
 from bootstrap.cli.config import visible
 from bootstrap.cli.output import print_json
+from bootstrap.digest import digest_of
 from bootstrap.errors import Refused
 from bootstrap.explanation import MASK
 from bootstrap.spelling import did_you_mean, quoted
@@ -179,7 +179,7 @@ class _Show:
             return "(not set)"
         if not is_hidden or self._reveal:
             return visible(value)
-        digest = hashlib.blake2b(value.encode(errors="surrogateescape"), key=self._key, digest_size=3).hexdigest()
+        digest = digest_of(value.encode(errors="surrogateescape"), 3, self._key)
         return f"{MASK} ({digest})"
 
     def document(self, change: KeyChange) -> dict[str, Any]:

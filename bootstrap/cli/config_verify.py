@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -12,6 +11,7 @@ import click
 
 from bootstrap.cli.config_origin import leave_out, read_dotenv, read_heroku, without_option
 from bootstrap.cli.output import print_json
+from bootstrap.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -174,4 +174,4 @@ def _document(one: Difference, salt: bytes) -> dict[str, Any]:
 
 def _digest(raw: bytes, salt: bytes) -> str:
     """Equal for equal values of this run; nobody can try guessed values against it later."""
-    return hashlib.blake2b(raw, key=salt, digest_size=4).hexdigest()
+    return digest_of(raw, 4, salt)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.digest import digest_of
 from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.errors import BootstrapError
 from bootstrap.notices import pick_ours
@@ -66,7 +66,7 @@ class LoopBreaker(Duty):
         situation = self._situation
         tags = pick_ours({tag.key: tag.value for tag in situation.tags})
         what = {key: value for key, value in tags.items() if key in _DECISIVE or key.startswith("bootstrap:ref")}
-        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+        digest = digest_of(json.dumps(what, sort_keys=True).encode(), 8)
         folder = (situation.group or "").replace("/", "_")
         return {
             "bucket": situation.bucket,

@@ -5,9 +5,9 @@ References are compared by where they stand: what they stand for is the box's to
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
+from bootstrap.digest import digest_of
 from bootstrap.edits import KeyChange
 from bootstrap.errors import Unavailable
 from bootstrap.variable import Reference
@@ -73,7 +73,7 @@ def _diff(env: dict[str, list[str]], environment: Environment, key: bytes) -> It
 
 
 def _digest(key: bytes, value: str) -> str:
-    return hashlib.blake2b(value.encode(errors="surrogateescape"), key=key, digest_size=8).hexdigest()
+    return digest_of(value.encode(errors="surrogateescape"), 8, key)
 
 
 def _shown(digest: str) -> str:
