@@ -17,6 +17,26 @@ def no_aws(monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+@pytest.fixture(scope="session")
+def aws_server():
+    """The one server that stands for AWS, for all tests: moto takes a second to import."""
+    from support.fake_aws import fake_aws_server
+
+    with fake_aws_server() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(aws_server, monkeypatch):
+    """AWS, empty; whatever is called in this process finds it, and what it starts with ``aws.environ``."""
+    from support.fake_aws import FakeAws
+
+    with FakeAws(aws_server) as made:
+        for name, value in made.environ.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
 @pytest.fixture
 def sandbox(tmp_path):
     """A root and a state directory, and the installed command to use on them; everything started is ended."""

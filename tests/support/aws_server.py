@@ -27,15 +27,27 @@ def moto_server() -> Iterator[str]:
     """The address of a moto server."""
     from moto.server import ThreadedMotoServer
 
-    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # seconds to load, and nobody here looks at images
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    with without_images():
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.stop()
+
+
+@contextmanager
+def without_images() -> Iterator[None]:
+    """moto would load its images for seconds, and nobody here looks at them."""
+    name = "MOTO_EC2_LOAD_DEFAULT_AMIS"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
     try:
-        yield f"http://{host}:{port}"
+        yield
     finally:
-        server.stop()
-        del os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"]
+        if before is None:
+            del os.environ[name]
 
 
 def forget_everything(endpoint: str) -> None:
