@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bootstrap.errors import Unavailable
 from bootstrap.spelling import quoted
 from bootstrap.world import clock as house_clock
+from bootstrap.world import grants
 from bootstrap.world.imds import MetadataService, metadata_endpoint
 from bootstrap.world.retry import retry_until
 
@@ -33,6 +34,7 @@ _BUSY = (
     "RequestLimitExceeded",
     "Throttling",
     "ThrottlingException",
+    "PriorRequestNotComplete",
     "TooManyRequestsException",
     "InternalError",
     "InternalFailure",
@@ -131,11 +133,18 @@ def config() -> Config:
 
 
 def call(
-    action: str, failure: str, ask: Callable[[], T], *, patience_s: float = _PATIENCE_S, clock: Clock = house_clock
+    action: str,
+    failure: str,
+    ask: Callable[[], T],
+    *,
+    resource: str | None = None,
+    patience_s: float = _PATIENCE_S,
+    clock: Clock = house_clock,
 ) -> T:
     """What ``ask`` returns; ``action`` is the IAM action, ``failure`` how the sentence about its failure begins.
 
-    An answer that ``ask`` understands (no such parameter) it handles itself.
+    ``resource`` is what the action is done to, where IAM lets one be named. An answer that ``ask`` understands (no such
+    parameter) it handles itself.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
@@ -143,21 +152,21 @@ def call(
         try:
             return ask()
         except ClientError as error:
-            raise _judge_answer(action, failure, error) from error
+            raise _judge_answer(action, resource, failure, error) from error
         except BotoCoreError as error:
             raise _judge_silence(action, failure, error) from error
 
     return retry_until(clock.now() + patience_s, attempt, again_on=_BusyError, clock=clock)
 
 
-def _judge_answer(action: str, failure: str, error: ClientError) -> Unavailable:
+def _judge_answer(action: str, resource: str | None, failure: str, error: ClientError) -> Unavailable:
     code = error.response["Error"]["Code"]
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _DENIED:
-        return DeniedError(f"{failure}: access denied ({code})\n  way out: grant {action} to the role of this machine")
+        return DeniedError(f"{failure}: access denied ({code})\n{grants.render_way_out(action, resource)}")
     said = " ".join(error.response["Error"].get("Message", "").split())
     text = f"{failure}: AWS answered {code} to {action} ({said})\n  way out: wait a moment and run the command again"
-    return _BusyError(text) if code in _BUSY or status >= 500 else Unavailable(text)
+    return _BusyError(text) if code in _BUSY or status >= 500 or status == 429 else Unavailable(text)
 
 
 def _judge_silence(action: str, failure: str, error: BotoCoreError) -> Unavailable:

@@ -30,6 +30,11 @@ ERRANDS = {
     "read-instance-tags": "bootstrap.world.aws:read_instance_tags",
     "read-group-name": "bootstrap.world.aws:read_group_name",
     "read-group-tags": "bootstrap.world.aws:read_group_tags",
+    "describe-membership": "bootstrap.world.group:describe_membership",
+    "heartbeat": "bootstrap.world.group:heartbeat",
+    "complete": "bootstrap.world.group:complete",
+    "set-unhealthy": "bootstrap.world.group:set_unhealthy",
+    "suspend": "bootstrap.world.group:suspend",
 }
 _ERRORS = (ApplyFailed, DefinitionError, DeniedError, TagError, Unavailable, UnconfiguredError)
 ERRORS: Mapping[str, type[BootstrapError]] = {kind.__name__: kind for kind in _ERRORS}

@@ -154,7 +154,7 @@ def test_a_denied_call_says_what_to_grant_and_is_not_repeated(scripted):
         aws.read_instance_tags("i-1", REGION)
     assert str(error.value) == (
         f"{FAILURE}: access denied (UnauthorizedOperation)\n"
-        "  way out: grant ec2:DescribeTags to the role of this machine"
+        "  way out: grant ec2:DescribeTags to the role of this machine, as statement Read of image/iam/policy.json does"
     )
     assert len(server.bodies) == 1
 
@@ -167,11 +167,11 @@ def test_each_call_names_its_own_action(scripted):
         aws.read_group_name("i-1", REGION)
     assert str(of_group.value) == (
         'cannot read the tags of Auto Scaling group "web": access denied (AccessDenied)\n'
-        "  way out: grant autoscaling:DescribeTags to the role of this machine"
+        "  way out: grant autoscaling:DescribeTags to the role of this machine, as statement Read of image/iam/policy.json does"
     )
     assert str(of_member.value) == (
         'cannot read the Auto Scaling group of instance "i-1": access denied (AccessDenied)\n'
-        "  way out: grant autoscaling:DescribeAutoScalingInstances to the role of this machine"
+        "  way out: grant autoscaling:DescribeAutoScalingInstances to the role of this machine, as statement Read of image/iam/policy.json does"
     )
 
 

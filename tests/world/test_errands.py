@@ -77,7 +77,7 @@ def test_its_error_is_raised_here_with_its_type_and_text(make):
         read_tags(make(AWS_ENDPOINT_URL=aws.endpoint))
     assert str(caught.value) == (
         'cannot read the tags of instance "i-1": access denied (UnauthorizedOperation)\n'
-        "  way out: grant ec2:DescribeTags to the role of this machine"
+        "  way out: grant ec2:DescribeTags to the role of this machine, as statement Read of image/iam/policy.json does"
     )
 
 

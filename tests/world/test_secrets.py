@@ -9,6 +9,7 @@ import pytest
 from bootstrap.environ import Need, Reference
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.world.aws import DeniedError
+from bootstrap.world.grants import STATEMENTS
 from bootstrap.world.secrets import Secret, read_parameter_names, resolve_references
 from support.aws_server import VARIABLES, ScriptedAws, forget_everything, moto_server
 from support.metadata_server import MetadataServer
@@ -184,7 +185,7 @@ def test_without_access_it_is_unavailable_and_says_what_to_grant(scripted, refer
         resolve_references([reference])
     assert str(error.value) == (
         f'cannot resolve reference "{name}": access denied (AccessDeniedException)\n'
-        f"  way out: grant {action} to the role of this machine"
+        f"  way out: grant {action} to the role of this machine, as statement {STATEMENTS[action]} of image/iam/policy.json does"
     )
     assert len(server.bodies) == 1
 

@@ -1,0 +1,26 @@
+"""What AWS must allow this machine → the statement of ``image/iam/policy.json`` that allows it, by action."""
+
+from __future__ import annotations
+
+STATEMENTS = {
+    "autoscaling:CompleteLifecycleAction": "LifeCycle",
+    "autoscaling:DescribeAutoScalingInstances": "Read",
+    "autoscaling:DescribeLifecycleHooks": "Read",
+    "autoscaling:DescribeTags": "Read",
+    "autoscaling:RecordLifecycleActionHeartbeat": "LifeCycle",
+    "autoscaling:SetInstanceHealth": "LifeCycle",
+    "autoscaling:SuspendProcesses": "LifeCycle",
+    "ec2:DescribeTags": "Read",
+    "secretsmanager:GetSecretValue": "Secrets",
+    "ssm:GetParameters": "Parameters",
+    "ssm:GetParametersByPath": "Parameters",
+}
+
+
+def render_way_out(action: str, resource: str | None) -> str:
+    """What to do about an action that was denied."""
+    place = "" if resource is None else f" on {resource}"
+    return (
+        f"  way out: grant {action}{place} to the role of this machine, as statement {STATEMENTS[action]} of "
+        "image/iam/policy.json does"
+    )
