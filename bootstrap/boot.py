@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bootstrap.errors import BootstrapError
 from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing, stopped_by
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bootstrap.plan import Plan
     from bootstrap.tag import Tag
     from bootstrap.variable import Account, Environment
+    from bootstrap.world.checkouts import Checkouts
     from bootstrap.world.supervision import Supervision
 
 Say = Callable[[str, str], None]  # whom it concerns (a program, or "" for the box), what happens
@@ -56,6 +57,7 @@ class Request:
     last_identity: bool = False
     refresh_secrets: bool = False
     dry: bool = False  # nothing may be written
+    code: Literal["newest", "kept"] = "newest"  # of services with a source: what it has now, or what this box has
     asked: bool = True  # by a person: then what was stopped by hand is started too
     lock_wait_s: float = 3600.0
     timeout_s: float = 120.0
@@ -161,11 +163,13 @@ def gather_tags(box: Box, request: Request, say: Say) -> tuple[Tag, ...]:
     return read_tags(box, request.tags, request.tags_file, read_modes, Machine(say=lambda text: say("", text)))
 
 
-def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
+def render(
+    box: Box, tags: tuple[Tag, ...], request: Request, say: Say, checkouts: Checkouts | None = None
+) -> Rendering:
     """tags ─► identity ─► plan ─► environment ─► generation."""
     from bootstrap.generation import render_generation  # noqa: PLC0415 - see layer
 
-    layered = layer(box, tags, request, say)
+    layered = layer(box, tags, request, say, checkouts=checkouts)
     with request.witness.phase("generation"):
         return render_generation(
             layered.plan,
@@ -179,14 +183,19 @@ def render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rende
 
 
 def layer(
-    box: Box, tags: tuple[Tag, ...], request: Request, say: Say, revise: Callable[[Plan], Plan] = lambda plan: plan
+    box: Box,
+    tags: tuple[Tag, ...],
+    request: Request,
+    say: Say,
+    revise: Callable[[Plan], Plan] = lambda plan: plan,
+    checkouts: Checkouts | None = None,
 ) -> Layered:
-    """tags ─► identity ─► plan ─► environment; ``revise`` may add to the plan."""
+    """tags ─► identity ─► plan ─► environment; ``revise`` may add to the plan, ``checkouts`` has asked already."""
     # What only this part of the line needs is imported here: an `up` that changes nothing does without YAML.
     from bootstrap.catalog import parse_catalog  # noqa: PLC0415
     from bootstrap.environ import layer_environments, needed_references  # noqa: PLC0415
     from bootstrap.identity import parse_identity  # noqa: PLC0415
-    from bootstrap.plan import refuse_sources, resolve_plan  # noqa: PLC0415
+    from bootstrap.plan import resolve_plan  # noqa: PLC0415
     from bootstrap.world.accounts import read_accounts  # noqa: PLC0415
     from bootstrap.world.layers import read_layering  # noqa: PLC0415
     from bootstrap.world.references import Asking, read_secrets  # noqa: PLC0415
@@ -196,9 +205,9 @@ def layer(
         identity = parse_identity(tags)
         catalog = parse_catalog(read_sources(box))
         wanted = revise(resolve_plan(identity, catalog))
-        refuse_sources(wanted)
-    with request.witness.phase("environment"):
         accounts = read_accounts(wanted, say)
+        wanted = _with_code(box, wanted, accounts, request, say, checkouts)
+    with request.witness.phase("environment"):
         layering = read_layering(box, wanted)
         references = needed_references(wanted, layering)
         asking = Asking(
@@ -211,12 +220,47 @@ def layer(
     return Layered(plan=wanted, accounts=accounts, environments=environments, versions=versions)
 
 
+def _with_code(
+    box: Box,
+    plan: Plan,
+    accounts: Mapping[str, Account],
+    request: Request,
+    say: Say,
+    checkouts: Checkouts | None,
+) -> Plan:
+    """The plan with the code of services that have a source; a dry run does not check it out."""
+    from bootstrap.checkout import place_code, wanted_code  # noqa: PLC0415 - see layer
+
+    wants = wanted_code(plan)
+    if not wants:
+        return plan
+    from bootstrap.world.checkouts import owners_of, read_kept  # noqa: PLC0415 - only with sources
+
+    if request.code == "kept":
+        return place_code(plan, read_kept(box, wants), box.code)
+    checkouts = checkouts or _open_checkouts(box, request, say)
+    codes = checkouts.resolve(wants)
+    if not request.dry:
+        checkouts.write(codes, owners_of(plan, accounts))
+    return place_code(plan, codes, box.code)
+
+
+def _open_checkouts(box: Box, request: Request, say: Say) -> Checkouts:
+    from bootstrap.world.checkouts import Checkouts  # noqa: PLC0415 - only with sources
+
+    return Checkouts(box, lambda text: say("", text), keep=not request.dry)
+
+
 def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
     stamp = inputs.read_stamp(box, tags)
     remembered = None if request.refresh_secrets else store.read_remembered(box, stamp.content)
+    checkouts = None
     if remembered is not None:
-        return Rendering(generation=remembered, entries=())
-    rendering = render(box, tags, request, say)
+        if remembered.sources:  # a file that has not changed says nothing about a branch that may have moved
+            checkouts = _open_checkouts(box, request, say)
+        if checkouts is None or checkouts.is_current(remembered):
+            return Rendering(generation=remembered, entries=())
+    rendering = render(box, tags, request, say, checkouts)
     store.write_generation(box, rendering)
     write_last_identity(box, tags)
     if stamp.is_settled:
@@ -284,6 +328,10 @@ def _apply(
         outcome = apply.run(actions, deadline, blocked)
     store.switch_current(box, generation)
     store.prune(box, generation, before)
+    if generation.sources:
+        from bootstrap.world import checkouts  # noqa: PLC0415 - only with sources
+
+        checkouts.prune(box, (*before, *(unit.store_name for unit in generation.units)))
     results = {action.program: "kept" for action in actions} | dict(outcome.results)
     return Outcome(generation=generation, actions=actions, results=results, failures=dict(outcome.failures))
 

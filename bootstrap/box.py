@@ -55,6 +55,16 @@ class Box:
         """A link that names the generation in force."""
         return f"{self.state}/current"
 
+    @property
+    def code(self) -> str:
+        """What was fetched from sources: ``<service>/<commit or version>/``; it survives reboots and ``down``."""
+        return f"{self.state}/code"
+
+    @property
+    def mirrors(self) -> str:
+        """What is known of git repositories, and what is being unpacked."""
+        return f"{self.state}/mirrors"
+
     def program_log(self, program: str) -> str:
         return f"{self.log}/{program}.log"
 

@@ -143,6 +143,19 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """What a service's source was resolved to."""
+
+    service: str
+    kind: Literal["git", "s3"]
+    url: str
+    wanted: str | None  # the ref that the tags ask for
+    is_own: bool  # they ask for it for this service alone
+    ref: str  # what was taken: a branch, a tag or a commit; the name of a tarball's version
+    version: str  # a whole commit id, or a tarball's version and digest; also the name of its directory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """Where the box's health endpoint listens when this service is what the box is for."""
 
@@ -162,6 +175,7 @@ class Service:
     backing: bool = False
     directory: str = "."  # relative to the folder
     source: Source | None = None
+    code: Code | None = None  # with it, ``folder`` is where that code stands
     path: tuple[str, ...] = ()  # runtime.path, put in front of PATH; relative to the working directory
     setup: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()

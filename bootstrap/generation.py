@@ -12,6 +12,7 @@ import os.path
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.checkout import describe_code, render_code
 from bootstrap.command import complete_command, leaves_a_shell
 from bootstrap.definition import render_check, render_probe
 from bootstrap.digest import digest_of
@@ -24,7 +25,7 @@ from bootstrap.variable import Account
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bootstrap.definition import Process
+    from bootstrap.definition import Code, Process, Service
     from bootstrap.plan import Plan, Program
     from bootstrap.variable import Environment
 
@@ -68,6 +69,7 @@ def render_generation(
         health=None if health is None else asdict(health),
         traffic=render_traffic(resolve_traffic(plan)),
         units=tuple(units),
+        sources=tuple(render_code(code) for code in _codes(plan)),
     )
     generation = replace(body, id=digest_of(render_summary(body), 8, key))
     return Rendering(generation=generation, entries=tuple(entries))
@@ -98,7 +100,7 @@ def _render_program(
     env = render_env(launch, values).encode(errors="surrogateescape")
     known = _facts(program, launch, environment, key)
     facts = json.dumps(known).encode()
-    decisive = json.dumps({name: fact for name, fact in known.items() if name not in {"file", "env"}}).encode()
+    decisive = json.dumps({name: fact for name, fact in known.items() if name not in {"file", "env", "code"}}).encode()
     fingerprint = digest_of(b"%d\0%s\0%s" % (RENDERER, decisive, env), 10, key)
     unit = Unit(
         name=program.name,
@@ -168,7 +170,8 @@ def describe_program(program: Program, environment: Environment, key: bytes) -> 
 def _facts(program: Program, launch: Launch, environment: Environment, key: bytes) -> dict[str, Any]:
     """What an explanation of a restart needs to know about a program, without its values.
 
-    Where a value stands is told and decides nothing: moving it to another layer restarts nobody.
+    Where a value stands is told and decides nothing: moving it to another layer restarts nobody. What a checkout is
+    called is told too; its directory decides.
     """
     process = program.process
     return {
@@ -182,11 +185,28 @@ def _facts(program: Program, launch: Launch, environment: Environment, key: byte
         **({"finish": process.finish} if process.finish else {}),
         **({"log": True} if process.log else {}),  # what the logger does is its own affair
         **({"reads": program.writer} if program.writer else {}),
+        **({"code": _describe_checkout(program.service)} if program.service.code else {}),
         "env": {
-            name: [digest_of(variable.value.encode(errors="surrogateescape"), 8, key), variable.file]
+            name: [digest_value(program.service, variable.value, key), variable.file]
             for name, variable in environment.variables.items()
         },
     }
+
+
+def digest_value(service: Service, value: str, key: bytes) -> str:
+    """What stands for a value in explanations; where a fetched service's code stands is no difference worth a word."""
+    told = value if service.source is None else value.replace(service.folder, "<code>")
+    return digest_of(told.encode(errors="surrogateescape"), 8, key)
+
+
+def _codes(plan: Plan) -> list[Code]:
+    found = {program.service.name: program.service.code for program in plan.programs}
+    return [code for _, code in sorted(found.items()) if code is not None]
+
+
+def _describe_checkout(service: Service) -> dict[str, str]:
+    assert service.code is not None  # noqa: S101 - the caller has looked; this tells the type checker
+    return {"words": describe_code(service.code), "folder": service.folder}
 
 
 def _describe_stop(process: Process) -> dict[str, Any]:

@@ -115,6 +115,11 @@ class _UnfitError(ValueError):
     """A value outside of its grammar; the text says what it should be."""
 
 
+def is_ref(text: str) -> bool:
+    """Whether this may name a branch, a tag, a commit or a version; see git-check-ref-format(1)."""
+    return len(text) <= 255 and _REF.fullmatch(text) is not None
+
+
 def _unknown_keys(ours: Iterable[Tag]) -> list[str]:
     return [
         f"cannot use tag {quoted(tag.key)}: {_why_unknown(tag.key)} (from {tag.source})"
@@ -161,7 +166,7 @@ def _parse_scale(text: str) -> dict[str, int]:
 
 
 def _parse_ref(text: str) -> str:
-    if len(text) > 255 or not _REF.fullmatch(text):
+    if not is_ref(text):
         raise _UnfitError("should be a git branch, tag or commit of letters, digits and ._/+=@- (255 at most)")
     return text
 

@@ -76,20 +76,6 @@ def resolve_plan(identity: Identity, catalog: Catalog) -> Plan:
     return Plan(identity=identity, programs=tuple(sorted(programs, key=lambda program: (program.wave, program.name))))
 
 
-def refuse_sources(plan: Plan) -> None:
-    """Raise DefinitionError for services whose code would have to be fetched: nothing fetches it yet."""
-    services = {program.service.name: program.service for program in plan.programs if program.service.source}
-    if services:
-        raise DefinitionError(
-            *(
-                f"cannot fetch the source of service {quoted(name)}: this release runs what stands in the folder\n"
-                f"  where: {service.file}: source\n"
-                "  way out: leave it out, and put the code into the folder"
-                for name, service in services.items()
-            )
-        )
-
-
 def _unfit_mode(identity: Identity, catalog: Catalog) -> Iterator[str]:
     mode = catalog.modes.get(identity.mode)
     if mode is None:

@@ -67,6 +67,7 @@ class Leave:
 
 Action: TypeAlias = Start | Stop | Replace | Keep | Leave
 
+OWN_FOLDER = "what stands in the service's own folder"
 _VERBS = {Start: "start", Stop: "stop", Replace: "replace", Keep: "keep", Leave: "keep"}
 
 
@@ -163,8 +164,16 @@ def explain_change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None)
     if old is None or new is None:
         return ("it runs as something else than it should",)
     versions = _explain_versions(old.get("versions", {}), new.get("versions", {}))
-    reasons = [*_explain_env(old["env"], new["env"], versions), *_explain_rest(old, new)]
+    code = _explain_code(old.get("code"), new.get("code"))
+    reasons = [*code, *_explain_env(old["env"], new["env"], versions), *_explain_rest(old, new)]
     return tuple(reasons) or ("bootstrap itself starts it in another way now",)
+
+
+def _explain_code(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> list[str]:
+    before, after = (
+        (OWN_FOLDER, OWN_FOLDER) if code is None else (code["folder"], code["words"]) for code in (old, new)
+    )
+    return [] if before[0] == after[0] else [f"code is now {after[1]}, was {before[1]}"]
 
 
 def _explain_versions(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
@@ -198,4 +207,13 @@ def _explain_rest(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         "finish": "its finish script",
         "log": "its logger",
     }
-    return [f"{word} has changed ({new['file']})" for key, word in words.items() if old.get(key) != new.get(key)]
+    before, after = {**old, "directory": _inner_directory(old)}, {**new, "directory": _inner_directory(new)}
+    if ("code" in old) != ("code" in new):
+        del words["directory"]  # it is another one of necessity
+    return [f"{word} has changed ({new['file']})" for key, word in words.items() if before.get(key) != after.get(key)]
+
+
+def _inner_directory(facts: Mapping[str, Any]) -> str | None:
+    """The working directory as the definition has it, where the folder is a checkout's."""
+    directory: str | None = facts.get("directory")
+    return directory.removeprefix(facts["code"]["folder"]) if directory and "code" in facts else directory

@@ -54,6 +54,7 @@ class Generation:
     health: Mapping[str, Any] | None = None  # where the health endpoint listens: port, address
     traffic: Mapping[str, Any] | None = None  # as ``traffic.render_traffic`` writes it
     units: tuple[Unit, ...]  # by wave, then name
+    sources: tuple[Mapping[str, Any], ...] = ()  # what sources were resolved to, as ``checkout.render_code`` writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ def render_summary(generation: Generation) -> bytes:
         "health": generation.health,
         "traffic": generation.traffic,
         "units": [{name: getattr(unit, name) for name in Unit.__slots__} for unit in generation.units],
+        **({"sources": generation.sources} if generation.sources else {}),
     }
     return json.dumps(summary).encode()  # an indent would take the slow encoder
 
@@ -104,6 +106,7 @@ def parse_summary(text: bytes) -> Generation:
             health=raw["health"],
             traffic=raw.get("traffic"),  # not known to earlier versions
             units=units,
+            sources=tuple(raw.get("sources", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a generation: {error}") from error

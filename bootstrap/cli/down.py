@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def down(settings: Settings, *, force: bool, as_json: bool) -> int:
     """Leave load balancer and DNS, stop every program, each after those that need it, then the supervisor itself.
 
-    No process, port, socket or generated file is left; logs and the data that services keep are.
+    No process, port, socket or generated file is left; logs, the data that services keep and fetched code are.
     """
     voice = Voice(settings, as_json=as_json).align(store.read_current(settings.box))
     begun = clock.now()

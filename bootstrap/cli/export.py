@@ -41,7 +41,9 @@ def runit(settings: Settings, *, directory: str, as_json: bool) -> None:
     from runit_compat.export import render_service_directories  # noqa: PLC0415 - likewise
 
     voice = Voice(settings, as_json=as_json)
-    request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity, dry=True)
+    request = Request(
+        tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity, dry=True, code="kept"
+    )
     tags = boot.gather_tags(settings.box, request, voice.event)
     layered = boot.layer(settings.box, tags, request, voice.event)
     target = os.path.abspath(directory)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bootstrap.checkout import describe_code, parse_code
 from bootstrap.cli.output import describe_box, print_json
 from bootstrap.world import store
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
+    from bootstrap.definition import Code
+    from bootstrap.rendering import Generation
 
 
 @click.command(epilog="Example: bootstrap generations", short_help="What this box ran, newest last.")
@@ -29,6 +32,7 @@ def generations(settings: Settings, *, as_json: bool) -> int:
                     "service": generation.service,
                     "rendered_at": moment,
                     "programs": [unit.name for unit in generation.units],
+                    "code": {code.service: {"ref": code.ref, "version": code.version} for code in _codes(generation)},
                     "current": current is not None and generation.id == current.id,
                 }
                 for generation, moment in kept
@@ -37,7 +41,13 @@ def generations(settings: Settings, *, as_json: bool) -> int:
         return 0
     for generation, moment in kept:
         mark = "*" if current is not None and generation.id == current.id else " "
-        click.echo(f"{mark} {generation.id}  {moment}  {describe_box(generation)}, {len(generation.units)} programs")
+        codes = "".join(f", {code.service} {describe_code(code)}" for code in _codes(generation))
+        programs = f"{len(generation.units)} programs{codes}"
+        click.echo(f"{mark} {generation.id}  {moment}  {describe_box(generation)}, {programs}")
     if not kept:
         click.echo("no generation is kept here: nothing has run yet, or `bootstrap down` has removed them")
     return 0
+
+
+def _codes(generation: Generation) -> list[Code]:
+    return [parse_code(raw) for raw in generation.sources]

@@ -59,6 +59,8 @@ Variables:
   BOOTSTRAP_ROOT, BOOTSTRAP_STATE   what --root and --state say
   BOOTSTRAP_TAG_TIMEOUT             seconds to wait for tags on EC2 (120)
   BOOTSTRAP_RPC_TIMEOUT             seconds a supervisor may be silent (15)
+  BOOTSTRAP_SOURCE_TIMEOUT          seconds that fetching code may take (60)
+  BOOTSTRAP_CREDENTIALS             deploy keys and tokens for it (/etc/bootstrap/credentials)
   NO_COLOR                          no colours
 """
 

@@ -31,7 +31,9 @@ _RUN, _ENV = 8, 9  # descriptors: the texts are in memory only and gone with the
 @tag_options
 def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
     """Run COMMAND (a shell, if none is given) as SERVICE would run it; the exit code is the command's own."""
-    request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity, dry=True)
+    request = Request(
+        tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity, dry=True, code="kept"
+    )
     box = settings.box
     tags = boot.gather_tags(box, request, _notice)
     layered = boot.layer(box, tags, request, _notice, lambda plan: resolve_oneoff(plan, service))

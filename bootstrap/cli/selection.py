@@ -64,6 +64,10 @@ def read_environments(settings: Settings, selection: Selection) -> list[tuple[Pr
 
     catalog = parse_catalog(read_sources(settings.box))
     plan = resolve_plan(_identify(settings, selection, catalog), catalog)
+    if any(program.service.source for program in plan.programs):
+        from bootstrap.world.checkouts import place_running  # noqa: PLC0415 - only with sources
+
+        plan = place_running(settings.box, plan)
     programs = _select(plan, selection, catalog)
     layering = read_layering(settings.box, plan)
     unresolved = dict.fromkeys(needed_references(plan, layering), "")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.digest import digest_of
 from bootstrap.edits import KeyChange
 from bootstrap.errors import Unavailable
+from bootstrap.generation import digest_value
 from bootstrap.variable import Reference
 from bootstrap.world import store, supervisord
 from bootstrap.world.facts import read_facts
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from bootstrap.box import Box
     from bootstrap.survey import Surveyed
-    from bootstrap.variable import Environment
 
 
 def diff_running(box: Box, surveyed: Iterable[Surveyed]) -> Iterator[tuple[str, list[KeyChange]]]:
@@ -38,10 +37,11 @@ def diff_running(box: Box, surveyed: Iterable[Surveyed]) -> Iterator[tuple[str, 
     for name in sorted(running.keys() & wanted.keys()):
         known = facts.get(running[name])
         if known is not None:
-            yield name, list(_diff(known["env"], wanted[name].environment, key))
+            yield name, list(_diff(known["env"], wanted[name], key))
 
 
-def _diff(env: dict[str, list[str]], environment: Environment, key: bytes) -> Iterator[KeyChange]:
+def _diff(env: dict[str, list[str]], surveyed: Surveyed, key: bytes) -> Iterator[KeyChange]:
+    environment, service = surveyed.environment, surveyed.program.service
     for name in sorted({*env, *environment.variables}):
         old, variable = env.get(name), environment.variables.get(name)
         file = variable.file if variable else old[1] if old else ""
@@ -52,14 +52,14 @@ def _diff(env: dict[str, list[str]], environment: Environment, key: bytes) -> It
                 key=name,
                 kind="removed" if variable is None else "added",
                 before=None if old is None else _shown(old[0]),
-                after=None if variable is None else _shown(_digest(key, variable.value)),
+                after=None if variable is None else _shown(digest_value(service, variable.value, key)),
                 file=file,
                 hides_before=False,
                 hides_after=False,
             )
             continue
         is_reference = isinstance(environment.history(name)[-1][1].value, Reference)
-        now = old[0] if is_reference else _digest(key, variable.value)
+        now = old[0] if is_reference else digest_value(service, variable.value, key)
         if now != old[0] or (is_reference and variable.file != old[1]):
             yield KeyChange(
                 key=name,
@@ -70,10 +70,6 @@ def _diff(env: dict[str, list[str]], environment: Environment, key: bytes) -> It
                 hides_before=False,
                 hides_after=False,
             )
-
-
-def _digest(key: bytes, value: str) -> str:
-    return digest_of(value.encode(errors="surrogateescape"), 8, key)
 
 
 def _shown(digest: str) -> str:

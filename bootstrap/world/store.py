@@ -73,17 +73,18 @@ def forget_earlier_boot(box: Box) -> None:
         return
     for name in os.listdir(box.run):
         if f"{box.run}/{name}" != box.lock:
-            _remove_tree(f"{box.run}/{name}")
+            remove_tree(f"{box.run}/{name}")
     disk.make_directory(box.store, 0o700)
     disk.write_for_this_boot(marker, now)
 
 
 def remove_leftovers(box: Box) -> None:
     """Remove what killed runs were making or removing: all that begins with a dot. Call it with the lock held."""
-    for directory in (box.state, box.run, box.store, box.generations):
-        for name in os.listdir(directory):
-            if name.startswith("."):
-                _remove_tree(f"{directory}/{name}")
+    for directory in (box.state, box.run, box.store, box.generations, box.mirrors):
+        with contextlib.suppress(FileNotFoundError):  # few boxes have mirrors
+            for name in os.listdir(directory):
+                if name.startswith("."):
+                    remove_tree(f"{directory}/{name}")
 
 
 def read_key(box: Box, *, keep: bool = True) -> bytes:
@@ -103,7 +104,7 @@ def write_entries(box: Box, entries: Iterable[StoreEntry]) -> None:
         final = f"{box.store}/{entry.name}"
         if _is_whole(final, entry):
             continue
-        _remove_entry(final)
+        remove_entry(final)
         partial = _unfinished(final)
         try:
             os.mkdir(partial, 0o700)
@@ -140,7 +141,7 @@ def write_generation(box: Box, rendering: Rendering) -> None:
     final = f"{box.generations}/{generation.id}"
     if read_generation(box, generation.id) == generation:
         return
-    _remove_entry(final)
+    remove_entry(final)
     partial = _unfinished(final)
     disk.make_directory(partial, 0o700)
     disk.write_durably(f"{partial}/generation.json", render_summary(generation))
@@ -240,22 +241,22 @@ def prune(box: Box, current: Generation, running: Iterable[str]) -> None:
 def _remove_all_but(directory: str, names: Collection[str]) -> None:
     for name in os.listdir(directory):
         if name not in names:
-            _remove_entry(f"{directory}/{name}")
+            remove_entry(f"{directory}/{name}")
 
 
 def remove_everything(box: Box) -> None:
-    """What ``down`` leaves behind is logs and the services' own data. Call it with the lock held.
+    """What ``down`` leaves behind is logs, the services' own data and what was fetched. Call it with the lock held.
 
     The lock goes last: whoever finds none begins anew, and must not find us still at it.
     """
     cgroups.remove(box)
     for path in (box.current, box.generations):
-        _remove_tree(path)
+        remove_tree(path)
     for name in ("format", "key", "last-identity.json", "stopped.json", "secret-versions.json"):
         disk.remove_if_there(f"{box.state}/{name}")
     for name in os.listdir(box.run):
         if f"{box.run}/{name}" != box.lock:
-            _remove_tree(f"{box.run}/{name}")
+            remove_tree(f"{box.run}/{name}")
     disk.remove_if_there(box.lock)
     with contextlib.suppress(OSError):  # somebody has begun anew
         os.rmdir(box.run)
@@ -265,25 +266,26 @@ def _unfinished(path: str) -> str:
     """Where a directory stands until it is whole; what a killed run has left there is removed."""
     directory, name = os.path.split(path)
     partial = f"{directory}/.new-{name}"
-    _remove_tree(partial)
+    remove_tree(partial)
     return partial
 
 
-def _remove_entry(path: str) -> None:
+def remove_entry(path: str) -> None:
     """Remove a directory that is whole or not there, for whoever looks at any moment."""
     if not os.path.lexists(path):
         return
     directory, name = os.path.split(path)
     aside = f"{directory}/.old-{name}"
-    _remove_tree(aside)
+    remove_tree(aside)
     try:
         os.rename(path, aside)
     except OSError as error:
         raise disk.refused("remove", path, error) from error
-    _remove_tree(aside)
+    remove_tree(aside)
 
 
-def _remove_tree(path: str) -> None:
+def remove_tree(path: str) -> None:
+    """Remove a file or a directory, following no link; what is not there is removed already."""
     try:
         if os.path.isdir(path) and not os.path.islink(path):
             import shutil  # noqa: PLC0415 - it imports every compressor there is

@@ -58,6 +58,8 @@ def test_help_tells_exit_codes_and_variables(sandbox):
         "    BOOTSTRAP_ROOT, BOOTSTRAP_STATE   what --root and --state say\n"
         "    BOOTSTRAP_TAG_TIMEOUT             seconds to wait for tags on EC2 (120)\n"
         "    BOOTSTRAP_RPC_TIMEOUT             seconds a supervisor may be silent (15)\n"
+        "    BOOTSTRAP_SOURCE_TIMEOUT          seconds that fetching code may take (60)\n"
+        "    BOOTSTRAP_CREDENTIALS             deploy keys and tokens for it (/etc/bootstrap/credentials)\n"
         "    NO_COLOR                          no colours\n"
     )
 
