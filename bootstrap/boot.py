@@ -331,7 +331,7 @@ def _apply(
     if generation.sources:
         from bootstrap.world import checkouts  # noqa: PLC0415 - only with sources
 
-        checkouts.prune(box, (*before, *(unit.store_name for unit in generation.units)))
+        checkouts.tidy(box, (*before, *(unit.store_name for unit in generation.units)))
     results = {action.program: "kept" for action in actions} | dict(outcome.results)
     return Outcome(generation=generation, actions=actions, results=results, failures=dict(outcome.failures))
 

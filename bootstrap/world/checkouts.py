@@ -32,7 +32,7 @@ from bootstrap.spelling import harmless, quoted
 from bootstrap.world import apart, clock, code_tree, store
 from bootstrap.world.code_tree import Owner
 from bootstrap.world.facts import read_facts
-from bootstrap.world.git_mirror import Mirror, OutOfReachError
+from bootstrap.world.git_mirror import Mirror, OutOfReachError, tidy_mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -277,8 +277,9 @@ def owners_of(plan: Plan, accounts: Mapping[str, Account]) -> dict[str, Owner]:
     return owners
 
 
-def prune(box: Box, running: Iterable[str]) -> None:
+def tidy(box: Box, running: Iterable[str]) -> None:
     """Remove old versions, but none that a kept generation or a running program (by store name) uses."""
+    tidy_mirrors(box)
     if not code_tree.has_many(box):
         return
     codes = {parse_code(raw) for generation, _ in store.read_generations(box) for raw in generation.sources}

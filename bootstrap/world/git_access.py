@@ -92,17 +92,17 @@ def _find_login(protocol: str, host: str) -> tuple[str | None, str | None] | Non
 
 def _ssh(private: str, service: str) -> str:
     options = ["BatchMode=yes", "ConnectTimeout=10", "ForwardAgent=no", "ForwardX11=no", "PermitLocalCommand=no"]
-    words = ["ssh", *(word for option in options for word in ("-o", option))]
+    words = ["ssh", *(f"-o{option}" for option in options)]
     key = _read(f"{service}.key") or _read("ssh.key")
     known = _read("known_hosts")
     if key is not None:
         _write(f"{private}/key", key)
-        words += ["-i", f"{private}/key", "-o", "IdentitiesOnly=yes"]
+        words += ["-i", f"{private}/key", "-oIdentitiesOnly=yes"]
     if known is not None:
         _write(f"{private}/known_hosts", known)
-        words += ["-o", f"UserKnownHostsFile={private}/known_hosts"]
+        words.append(f"-oUserKnownHostsFile={private}/known_hosts")
     if read_stranger() is not None:
-        words += ["-F", "/dev/null", "-o", "StrictHostKeyChecking=yes"]
+        words += ["-F", "/dev/null", "-oStrictHostKeyChecking=yes"]
     return " ".join(quote(word) for word in words)
 
 

@@ -11,6 +11,7 @@ it runs nothing, and it refuses paths such as `.git/config` and `../x`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -234,6 +235,16 @@ class Mirror:
                 f'cannot read the mirror "{self.path}": git {words[0]} took longer than {_LOCAL_S:.0f} s\n'
                 "  way out: see what holds up the disk, and run the command again"
             ) from None
+
+
+def tidy_mirrors(box: Box) -> None:
+    """Let git pack what many deltas have left, where it finds that worth while; nothing depends on it."""
+    environ = _render_settings({"gc.auto": "6700", "gc.autoDetach": "false"})
+    for name in os.listdir(box.mirrors):
+        if name.endswith(".git"):
+            with contextlib.suppress(apart.LateError):
+                words = ("gc", "--auto", "--quiet")
+                _run(words, {**environ, "GIT_DIR": f"{box.mirrors}/{name}"}, "none", clock.now() + 60, apart.mark(box))
 
 
 def _checked(listing: Listing) -> Listing:

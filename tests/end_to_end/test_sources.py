@@ -159,6 +159,50 @@ def test_what_a_killed_up_has_started_is_ended_in_time_or_by_the_next_one(box):
     assert (box.checkout() / "word").read_text() == "one"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="whoever is not root has his own keys")
+def test_a_deploy_key_is_ssh_s_for_as_long_as_it_asks_and_ssh_never_asks_back(box):
+    credentials = box.directory / "credentials"
+    credentials.mkdir()
+    for name in ("api.key", "ssh.key", "known_hosts"):
+        (credentials / name).write_text(name)
+        (credentials / name).chmod(0o600)
+    with silent_server() as url:
+        box.sourced("api", f"ssh://git@127.0.0.1:{url.split(':')[2]}")
+        box.environ["BOOTSTRAP_SOURCE_TIMEOUT"] = "3"
+        child = box.start("up")
+        words = wait_until(lambda: _processes_about("-oBatchMode=yes\0"), "ssh")[0].decode().split("\0")
+        key = Path(words[words.index("-i") + 1])
+        assert key.read_text() == "api.key"
+        assert (key.owner(), oct(key.stat().st_mode), oct(key.parent.stat().st_mode)) == ("root", "0o100640", "0o40710")
+        assert "-oStrictHostKeyChecking=yes" in words
+        assert f"-oUserKnownHostsFile={key.parent}/known_hosts" in words
+        assert b'cannot fetch service "api"' in child.communicate()[1]
+    assert not key.parent.exists()
+
+
+def test_a_mirror_of_many_deltas_is_packed(box):
+    origin = box.origin()
+    box.sourced("api", origin)
+    box.run("up")
+    mirror = next((box.state / "mirrors").glob("*.git"))
+    owner = mirror.stat().st_uid
+    _give(mirror, os.geteuid())
+    for number in range(55):
+        push(origin, word=f"{number}")
+        repository.git(mirror, "-c", "gc.auto=0", "-c", "fetch.unpackLimit=1", "fetch", "-q", str(origin), "main:main")
+    _give(mirror, owner)
+    assert len(list(mirror.glob("objects/pack/*.pack"))) > 50
+    push(origin, word="last")
+    box.run("up")
+    assert len(list(mirror.glob("objects/pack/*.pack"))) < 5
+    assert (box.checkout() / "word").read_text() == "last"
+
+
+def _give(top, uid):
+    for path in (top, *top.rglob("*")):
+        os.chown(path, uid, -1)
+
+
 def _kill_while_git_asks(box, url):
     child = box.start("up")
     wait_until(lambda: _processes_about(url), "git to ask")
@@ -172,7 +216,7 @@ def _processes_about(word):
             line = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if word.encode() in line and b"bootstrap" not in line:
+        if word.encode() in line and b"bin/bootstrap" not in line:
             found.append(line)
     return found
 

@@ -214,6 +214,7 @@ def directory():
         (b"", "empty file"),
         (b"\x1f\x8b rubbish", "not a gzip file"),
     ],
+    ids=["absolute", "above", "git", "device", "fifo", "hard link", "huge", "empty", "rubbish"],
 )
 def test_a_tarball_that_nobody_should_unpack_is_refused(directory, content, cause):
     with pytest.raises(DefinitionError) as refused:
