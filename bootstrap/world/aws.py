@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.loaders import Loader
 
     from bootstrap.world.clock import Clock
 
@@ -121,8 +122,17 @@ def session() -> boto3.Session:
     import botocore.session  # noqa: PLC0415
 
     botocore_session = botocore.session.get_session()
+    botocore_session.register_component("data_loader", _loader())
     botocore_session.set_config_variable("metadata_service_num_attempts", 3)
     return boto3.Session(botocore_session=botocore_session)
+
+
+@cache
+def _loader() -> Loader:
+    """What reads the descriptions of services: one for all sessions, because reading takes longer than a call."""
+    from botocore.loaders import create_loader  # noqa: PLC0415
+
+    return create_loader()
 
 
 def config() -> Config:

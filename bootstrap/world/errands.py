@@ -35,6 +35,9 @@ ERRANDS = {
     "complete": "bootstrap.world.group:complete",
     "set-unhealthy": "bootstrap.world.group:set_unhealthy",
     "suspend": "bootstrap.world.group:suspend",
+    "join": "bootstrap.world.joining:join",
+    "leave": "bootstrap.world.joining:leave",
+    "read-targets": "bootstrap.world.joining:read_targets",
 }
 _ERRORS = (ApplyFailed, DefinitionError, DeniedError, TagError, Unavailable, UnconfiguredError)
 ERRORS: Mapping[str, type[BootstrapError]] = {kind.__name__: kind for kind in _ERRORS}

@@ -207,10 +207,12 @@ class FakeAws:
         """Its ARN; ``attached`` to a load balancer, without which AWS sends it no requests."""
         client = self.client("elbv2")
         vpc = self.client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
-        options = {"Protocol": "HTTP", "VpcId": vpc, "TargetType": target_type} | more
-        arn = client.create_target_group(Name=name, Port=port, **options)["TargetGroups"][0]["TargetGroupArn"]
-        attribute = {"Key": "deregistration_delay.timeout_seconds", "Value": str(delay_s)}
-        client.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[attribute])
+        options = {} if target_type == "lambda" else {"Protocol": "HTTP", "Port": port, "VpcId": vpc}
+        options |= {"Name": name, "TargetType": target_type} | more
+        arn = client.create_target_group(**options)["TargetGroups"][0]["TargetGroupArn"]
+        if target_type != "lambda":
+            attribute = {"Key": "deregistration_delay.timeout_seconds", "Value": str(delay_s)}
+            client.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[attribute])
         if attached:
             _elbv2().target_groups[arn].load_balancer_arns.append(f"{arn}/balancer")
         return str(arn)
@@ -401,12 +403,16 @@ class FakeAws:
         """Of one that is not registered AWS says nothing."""
         for key in keys:
             target = self._targets.get(arn, {}).get(key)
-            if target is not None and target.draining_since is None:
+            if target is None or target.draining_since is not None:
+                continue
+            if _elbv2().target_groups[arn].load_balancer_arns:
                 target.draining_since = self.now()
+            else:
+                del self._targets[arn][key]  # nothing can be under way
 
     def _deregister_everywhere(self, instance_ids: list[str]) -> None:
         for arn, targets in self._targets.items():
-            self._deregister(arn, [key for key in targets if key[0] in instance_ids])
+            self._deregister(arn, [key for key in list(targets) if key[0] in instance_ids])
 
     def _state_of(self, group: Any, key: tuple[str, int]) -> tuple[str, str | None]:
         target = self._targets.get(group.arn, {}).get(key)
