@@ -38,6 +38,11 @@ ERRANDS = {
     "join": "bootstrap.world.joining:join",
     "leave": "bootstrap.world.joining:leave",
     "read-targets": "bootstrap.world.joining:read_targets",
+    "tag": "bootstrap.world.status_tags:tag",
+    "read-object": "bootstrap.world.bucket:read_object",
+    "write-object": "bootstrap.world.bucket:write_object",
+    "record-boot": "bootstrap.world.boots:record_boot",
+    "alert": "bootstrap.world.alerts:alert",
 }
 _ERRORS = (ApplyFailed, DefinitionError, DeniedError, TagError, Unavailable, UnconfiguredError)
 ERRORS: Mapping[str, type[BootstrapError]] = {kind.__name__: kind for kind in _ERRORS}
