@@ -97,20 +97,20 @@ def test_an_object_that_is_far_too_large_is_not_read(s3, monkeypatch):
 def test_a_denied_call_names_action_and_object(aws):
     aws.gate.deny("s3:GetObject", "s3:PutObject")
     way_out = (
-        "on arn:aws:s3:::acme-state/boots/web.json to the role of this machine, as statement StateBucket of "
+        "on arn:aws:s3:::acme-state/boots/web.json to the role of this machine, as statement {} of "
         "image/iam/policy.json does"
     )
     with pytest.raises(DeniedError) as reading:
         read_object(**PLACE)
     assert str(reading.value) == (
         'cannot read "s3://acme-state/boots/web.json": access denied (AccessDenied)\n'
-        f"  way out: grant s3:GetObject {way_out}"
+        f"  way out: grant s3:GetObject {way_out.format('ReadObjects')}"
     )
     with pytest.raises(DeniedError) as writing:
         write("one", only_if="absent")
     assert str(writing.value) == (
         'cannot write "s3://acme-state/boots/web.json": access denied (AccessDenied)\n'
-        f"  way out: grant s3:PutObject {way_out}"
+        f"  way out: grant s3:PutObject {way_out.format('WriteState')}"
     )
 
 
