@@ -29,7 +29,7 @@ from bootstrap.checkout import (
 from bootstrap.definition import Code
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.spelling import harmless, quoted
-from bootstrap.world import apart, clock, code_tree, store
+from bootstrap.world import apart, clock, code_tree, git_access, store
 from bootstrap.world.code_tree import Owner
 from bootstrap.world.facts import read_facts
 from bootstrap.world.git_mirror import Mirror, OutOfReachError, tidy_mirrors
@@ -80,6 +80,7 @@ class Checkouts:
             self._deadline = clock.now() + self._timeout_s
             if self._keep:
                 apart.end_strays(self._box)
+                git_access.remove_leftovers()
                 code_tree.open_mirrors(self._box)
             findings: dict[str, Finding] = {}
             groups: _Groups = {}

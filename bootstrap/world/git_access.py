@@ -12,6 +12,7 @@ not root uses ssh as he has set it up for himself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 DIRECTORY = "/etc/bootstrap/credentials"
 WAY_IN = f"way out: put a deploy key, a token or the host's key where docs/sources.md says (in {DIRECTORY})"
 _MEMORY = "/dev/shm"  # noqa: S108 - a private directory is made in it
+_PREFIX = "bootstrap-access-"
 _LONGEST = 64 * 1024  # bytes
 
 
@@ -67,6 +69,18 @@ def opened(url: str, service: str) -> Iterator[Access]:
             )
         else:
             yield _over_http(url, protocol, private)
+
+
+def remove_leftovers() -> None:
+    """Remove the credentials that killed runs have left in memory; the living know their own by their number."""
+    for name in os.listdir(_MEMORY) if os.path.isdir(_MEMORY) else ():
+        pid = name.removeprefix(_PREFIX).partition("-")[0]
+        path = f"{_MEMORY}/{name}"
+        if not name.startswith(_PREFIX) or os.path.isdir(f"/proc/{pid}"):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another box's run does the same
+            if os.lstat(path).st_uid == os.geteuid():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _over_http(url: str, protocol: str, private: str) -> Access:
@@ -135,7 +149,7 @@ def _unusable(path: str, cause: str) -> DefinitionError:
 @contextmanager
 def _private_directory() -> Iterator[str]:
     """Ours and the stranger's; in memory, and gone with the block."""
-    path = tempfile.mkdtemp(prefix="bootstrap-", dir=_MEMORY if os.path.isdir(_MEMORY) else None)
+    path = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_MEMORY if os.path.isdir(_MEMORY) else None)
     try:
         stranger = read_stranger()
         if stranger is not None:

@@ -177,7 +177,16 @@ def test_a_deploy_key_is_ssh_s_for_as_long_as_it_asks_and_ssh_never_asks_back(bo
         assert "-oStrictHostKeyChecking=yes" in words
         assert f"-oUserKnownHostsFile={key.parent}/known_hosts" in words
         assert b'cannot fetch service "api"' in child.communicate()[1]
-    assert not key.parent.exists()
+        assert not key.parent.exists()
+        child = box.start("up")
+        words = wait_until(lambda: _processes_about("-oBatchMode=yes\0"), "ssh")[0].decode().split("\0")
+        key = Path(words[words.index("-i") + 1])
+        child.kill()
+        child.wait()
+        assert key.exists()
+    box.sourced("api", box.origin())
+    box.run("up")
+    assert not key.parent.exists(), "what a killed run has left is removed by the next"
 
 
 def test_a_mirror_of_many_deltas_is_packed(box):
@@ -444,7 +453,7 @@ def test_a_password_goes_to_its_server_and_is_seen_nowhere(box):
     for folder, _, names in os.walk(box.state / "mirrors"):
         for name in names:
             assert b"s3cret" not in Path(folder, name).read_bytes()
-    assert not list(Path("/dev/shm").glob("bootstrap-*/login"))
+    assert not list(Path("/dev/shm").glob("bootstrap-access-*/login"))
 
 
 def test_run_and_export_use_the_code_that_is_here_and_ask_nobody(box):
