@@ -40,6 +40,7 @@ format: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/configuration.py
 	$(BIN)/python benchmarks/chpst.py
+	$(BIN)/python benchmarks/instance.py
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 # A stamp per lock file; the venv is made by whichever comes first. Versions and hashes are the locks' own.

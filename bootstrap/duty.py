@@ -31,6 +31,10 @@ class Duty:
         """Whether this process must stay although its boot has failed."""
         return False
 
+    def settled(self) -> bool:
+        """Whether the boot has ended well, as far as this duty can tell."""
+        return True
+
     def turn(self, _generation: Generation, _observed: Observed) -> float:
         """Do what is due, without holding up the others; the answer is after how many seconds it wants another turn."""
         return SELDOM_S

@@ -80,7 +80,8 @@ class _Loop:
     duties: tuple[Duty, ...]
     failed: frozenset[str] = frozenset()
     is_down: bool = False
-    is_booted: bool = False  # it has run as it should, once
+    is_booted: bool = False  # everything was well, once
+    has_failed: bool = False  # the attempt that is under way, and it has been told
     again_at: float = float("inf")
     pause_s: float = FIRST_PAUSE_S
     troubled_at: float = field(default_factory=clock.now)
@@ -123,8 +124,10 @@ class _Loop:
         if supervisor is not None:
             self.is_down = False
             observed = supervisor.observe()
+            wait_s = self._take_turns(observed)
+            self.is_booted = self.is_booted or all(duty.settled() for duty in self.duties)
             self._tell_failures(observed)
-            self.signals.wait(supervisor.pid, self._take_turns(observed))
+            self.signals.wait(supervisor.pid, wait_s)
         elif store.read_current(self.box) is None:
             self._stay_down()
         else:
@@ -132,7 +135,7 @@ class _Loop:
 
     def _up(self) -> None:
         """Converge, or do as much of it as may be done."""
-        self.again_at = float("inf")
+        self.again_at, self.has_failed = float("inf"), False
         held = next((why for duty in self.duties if (why := duty.holds()) is not None), None)
         try:
             if held is not None:
@@ -146,7 +149,6 @@ class _Loop:
         self.tell(outcome)
         if outcome.failures:
             self._fail(tuple(outcome.failures.values()))
-        self.is_booted = self.is_booted or not outcome.failures
         self.say("", f"watching (generation {outcome.generation.id})")
         if not outcome.generation.units:
             self._idle("its tags give it nothing to run")
@@ -158,8 +160,9 @@ class _Loop:
             duty.idle(why)
 
     def _fail(self, failures: tuple[str, ...]) -> None:
-        if self.is_booted:
+        if self.is_booted or self.has_failed:
             return  # what was booted still runs; that it could not be changed is told, and no reason to leave
+        self.has_failed = True
         for duty in self.duties:
             _tell_errors(partial(duty.fail, failures), self.say)
 
@@ -197,6 +200,8 @@ class _Loop:
             last = failed[name].last_exit
             why = "" if last is None else f": the last time it {last.words}"
             self.say(name, f'has failed for good{why}; see "bootstrap logs {name}"')
+        if failed.keys() - self.failed:
+            self._fail(tuple(f"{name} has failed for good" for name in sorted(failed)))
         self.failed = frozenset(failed)
 
     def tell(self, outcome: Outcome) -> None:

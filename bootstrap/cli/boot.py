@@ -15,6 +15,7 @@ from bootstrap.cli.up import Seconds
 from bootstrap.ec2.breaker import LoopBreaker
 from bootstrap.ec2.course import Course
 from bootstrap.ec2.front import Front
+from bootstrap.ec2.herd import HerdGuard
 from bootstrap.ec2.membership import Membership
 from bootstrap.ec2.notices import Notices
 from bootstrap.ec2.situation import Situation
@@ -57,6 +58,7 @@ def boot(settings: Settings, *, timeout: float) -> int:
         page,
         course,
         notices,
+        HerdGuard(situation, page),
         Front(situation, notices, page),
         LoopBreaker(situation),
         Membership(situation, notices),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.digest import digest_of
 from bootstrap.duty import SELDOM_S, Duty
+from bootstrap.ec2.situation import SOON_S
 from bootstrap.errors import BootstrapError
 from bootstrap.notices import pick_ours
 from bootstrap.phases import describe_reason
@@ -49,17 +50,21 @@ class LoopBreaker(Duty):
     def keeps(self) -> bool:
         return self._situation.is_specimen
 
+    def idle(self, _why: str) -> None:
+        self._record_good()
+
     def turn(self, _generation: Generation, _observed: Observed) -> float:
+        self._record_good()
+        return SOON_S if self._situation.look() else SELDOM_S
+
+    def _record_good(self) -> None:
         situation = self._situation
-        if situation.look():
-            return 0.5
         is_good = situation.word in {"ready", "waiting"}
         if is_good and self._recorded != "ok" and situation.instance is not None:
             self._recorded = "ok"
             situation.is_specimen = False
             if situation.bucket is not None and situation.group is not None:
                 situation.attempt("record-boot", **self._record(ok=True, reason=""))
-        return SELDOM_S
 
     def _record(self, *, ok: bool, reason: str) -> dict[str, Any]:
         """What was booted is what the tags say, refs included: a new launch template is another thing."""

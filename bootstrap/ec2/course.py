@@ -71,6 +71,9 @@ class Course(Witness, Duty):
         self._notify.ready(f"failed: {describe_reason(failures)}")
         self._report()
 
+    def settled(self) -> bool:
+        return self._situation.word in {"ready", "waiting"}
+
     def turn(self, generation: Generation, _observed: Observed) -> float:
         situation = self._situation
         situation.generation = generation.id

@@ -42,7 +42,8 @@ class Front(Duty):
         if wanted is None or not self._page.health.takes_traffic or self._situation.word != "ready":
             return SELDOM_S
         joined = traffic.read_joined(self._situation.box)
-        if joined is not None and joined.is_whole and joined.traffic == wanted:
+        is_in = joined is not None and joined.is_whole and joined.traffic == wanted
+        if is_in or traffic.read_kept_out(self._situation.box) is not None:
             return SELDOM_S
         if (self._under_way is None or self._under_way.done()) and clock.now() >= self._due:
             self._due = clock.now() + _AGAIN_S
@@ -65,6 +66,7 @@ class Front(Duty):
             traffic.leave(box, self._say, force=True, give_up=clock.now)  # it runs on: nothing is cut off
         elif traffic.read_kept_out(box) == _STANDBY:
             traffic.let_in(box)
+            self._due = 0.0
 
     def _join(self, wanted: Traffic) -> None:
         try:

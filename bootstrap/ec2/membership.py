@@ -47,6 +47,9 @@ class Membership(Duty):
     def fail(self, _failures: tuple[str, ...]) -> None:
         self._answer()
 
+    def idle(self, _why: str) -> None:
+        self._answer()
+
     def turn(self, generation: Generation, observed: Observed) -> float:
         for why in self._notices.take_retirements():
             self.ask_for_replacement(why)

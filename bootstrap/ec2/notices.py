@@ -16,7 +16,7 @@ from bootstrap.notices import Advice, End, Retire, Serve, TagsChanged, Withdraw,
 from bootstrap.spelling import listed
 from bootstrap.world import clock
 from bootstrap.world.imds import metadata_endpoint
-from bootstrap.world.metadata_watch import MetadataWatch
+from bootstrap.world.metadata_watch import EVERY_S, MetadataWatch
 
 if TYPE_CHECKING:
     from bootstrap.ec2.situation import Situation
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.rendering import Generation
 
 _HOLD = "bootstrap:hold"
+_VARIABLE = "BOOTSTRAP_METADATA_EVERY"  # seconds between two looks at metadata
 
 
 class Notices(Duty):
@@ -42,7 +43,7 @@ class Notices(Duty):
         endpoint = metadata_endpoint(os.environ)
         if endpoint is None:
             return
-        self._watch = MetadataWatch(endpoint, self._hear)
+        self._watch = MetadataWatch(endpoint, self._hear, _read_every())
         self._watch.start()
 
     def turn(self, _generation: Generation, _observed: Observed) -> float:
@@ -111,3 +112,10 @@ class Notices(Duty):
             return
         self._situation.say("", f"tags have changed ({changed}): applying them")
         os.kill(os.getpid(), signal.SIGHUP)
+
+
+def _read_every() -> float:
+    try:
+        return max(0.01, float(os.environ.get(_VARIABLE, EVERY_S)))
+    except ValueError:
+        return EVERY_S

@@ -41,6 +41,9 @@ class StatusTags(Duty):
     def fail(self, _failures: tuple[str, ...]) -> None:
         self._write()  # now: there may be no later
 
+    def idle(self, _why: str) -> None:
+        self._write()
+
     def turn(self, _generation: Generation, _observed: Observed) -> float:
         if self._wanted() == self._written or self._count >= _MOST:
             self._due = None

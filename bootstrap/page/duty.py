@@ -32,6 +32,7 @@ class HealthPage(Duty):
         self._listens_at: tuple[str, int] | None = None
         self._status: Status | None = None
         self.health = BoxHealth(word="starting")
+        self.most_fail_alike = False  # of the group: then this box is not what is wrong
         self._is_draining = False
         self._has_told = False
 
@@ -41,6 +42,14 @@ class HealthPage(Duty):
         self._listen(generation)
         self._publish()
         return wait_s
+
+    @property
+    def hard_failures(self) -> tuple[str, ...]:
+        """Programs whose hard check fails."""
+        checks = self._checks.checks
+        return tuple(
+            sorted(name for name, known in self._checks.checked.items() if known.is_failing and checks[name].hard)
+        )
 
     def drain(self) -> None:
         """Load balancers hear of it before anything stops."""
@@ -87,5 +96,6 @@ class HealthPage(Duty):
             unready=[p.name for p in status.programs if not p.is_converged and p.name not in left_stopped],
             checked=self._checks.checked,
             checks=self._checks.checks,
+            most_fail_alike=self.most_fail_alike,
             is_draining=self._is_draining or traffic.read_kept_out(self._box) is not None,
         )

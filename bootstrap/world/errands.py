@@ -41,7 +41,8 @@ ERRANDS = {
     "tag": "bootstrap.world.status_tags:tag",
     "read-object": "bootstrap.world.bucket:read_object",
     "write-object": "bootstrap.world.bucket:write_object",
-    "record-boot": "bootstrap.world.boots:record_boot",
+    "record-boot": "bootstrap.world.notes:record_boot",
+    "note-failing": "bootstrap.world.notes:note_failing",
     "alert": "bootstrap.world.alerts:alert",
 }
 _ERRORS = (ApplyFailed, DefinitionError, DeniedError, TagError, Unavailable, UnconfiguredError)

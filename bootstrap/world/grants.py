@@ -4,6 +4,7 @@ from __future__ import annotations
 
 STATEMENTS = {
     "autoscaling:CompleteLifecycleAction": "LifeCycle",
+    "autoscaling:DescribeAutoScalingGroups": "Read",
     "autoscaling:DescribeAutoScalingInstances": "Read",
     "autoscaling:DescribeLifecycleHooks": "Read",
     "autoscaling:DescribeTags": "Read",

@@ -97,6 +97,18 @@ def suspend(*, group: str, region: str | None) -> None:
     )
 
 
+def count_members(*, group: str, region: str | None) -> int:
+    """How many boxes of the group are in service."""
+    client = _client(region)
+
+    def ask() -> int:
+        found = client().describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
+        return sum(one["LifecycleState"] == "InService" for group in found for one in group["Instances"])
+
+    failure = f"cannot read the members of Auto Scaling group {quoted(group)}"
+    return aws.call("autoscaling:DescribeAutoScalingGroups", failure, ask)
+
+
 def _read_hooks(client: Callable[[], AutoScalingClient], group: str) -> list[dict[str, Any]]:
     found = aws.call(
         "autoscaling:DescribeLifecycleHooks",

@@ -1,0 +1,51 @@
+"""Many boxes at once against AWS that throttles: all boot, and then they leave it alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import ExitStack
+
+from support.chance import LONG
+from support.instance import GROUP, Ec2Box
+from support.sandbox import Sandbox, wait_until
+
+BOXES = 200 if LONG else 8
+SHARE = BOXES / 200  # of the quotas of an account: the storm is as heavy for few as for many
+QUIET_S = 10.0 if LONG else 1.0
+
+
+def test_all_boot_and_nobody_asks_for_more(aws, tmp_path):
+    aws.metadata_tags = False  # so that everybody needs DescribeTags
+    aws.client("ssm").put_parameter(Name="/app/key", Value="canary", Type="SecureString")
+    ids = aws.make_group(GROUP, size=BOXES, template_tags={"bootstrap:mode": "production", "bootstrap:service": "api"})
+    for action, per_s in (("ec2:DescribeTags", 20), ("ec2:CreateTags", 10), ("ssm:GetParameters", 40)):
+        aws.gate.throttle(action, per_s=per_s * SHARE, size=max(1.0, per_s * SHARE))
+    with ExitStack() as stack:
+        boxes = []
+        for number, instance_id in enumerate(ids):
+            (tmp_path / str(number)).mkdir()
+            sandbox = Sandbox(tmp_path / str(number))
+            stack.callback(sandbox.clean_up)
+            sandbox.sleeper("api")
+            sandbox.config("services/api/common/KEY.ssm", "/app/key")
+            box = stack.enter_context(Ec2Box(sandbox, aws, instance_id))
+            box.environ |= {"BOOTSTRAP_TAG_TIMEOUT": "120", "BOOTSTRAP_METADATA_EVERY": "5"}
+            boxes.append(box)
+        for box in boxes:
+            box.boot()
+        for box in boxes:
+            wait_until(lambda box=box: "ready after" in box.said(), f"{box.id} to be ready\n{box.said()}", 400)
+        wait_until(lambda: no_call_for(aws, QUIET_S), "the last status tag to be written", 200)
+        before = len(aws.calls)
+        time.sleep(QUIET_S)  # nothing may happen in it
+        assert len(aws.calls) == before
+        for box in boxes:
+            os.kill(box.child.pid, signal.SIGTERM)
+        for box in boxes:
+            box.finish(0)
+
+
+def no_call_for(aws, seconds):
+    return bool(aws.calls) and time.monotonic() - aws.calls[-1].moment > seconds
