@@ -37,7 +37,11 @@ def test_all_boot_and_nobody_asks_for_more(aws, tmp_path):
             box.boot()
         for box in boxes:
             wait_until(lambda box=box: "ready after" in box.said(), f"{box.id} to be ready\n{box.said()}", 400)
-        wait_until(lambda: no_call_for(aws, QUIET_S), "the last status tag to be written", 200)
+        for box in boxes:
+            wait_until(lambda box=box: box.status_tag() == "ready", f"the status tag of {box.id}", 200)
+        asked = "autoscaling:DescribeAutoScalingInstances"
+        wait_until(lambda: len(aws.gate.calls_of(asked)) >= BOXES, "everybody to have asked for its hooks", 200)
+        wait_until(lambda: no_call_for(aws, QUIET_S), "the last call", 200)
         before = len(aws.calls)
         time.sleep(QUIET_S)  # nothing may happen in it
         assert len(aws.calls) == before

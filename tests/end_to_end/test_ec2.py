@@ -148,9 +148,9 @@ def test_a_program_that_fails_for_good_before_the_box_was_ever_well_fails_the_bo
     web = {
         "command": f"echo x >> {counts}; exit 3",
         "ready": {"alive": "0s"},
-        "restart": {"window": "60s", "starts": 1},
+        "restart": {"window": "60s", "starts": 2},
     }
-    late = {"command": "exec sleep 1000", "ready": {"exec": f"test $(wc -l < {counts}) = 2"}}
+    late = {"command": "exec sleep 1000", "ready": {"exec": f"test $(wc -l < {counts}) = 2 && sleep 0.3"}}
     sandbox.service("api", json.dumps({"processes": {"web": web, "late": late}}))
     box = make_box(LAUNCH).boot()
     box.wait_for_status("failed")
