@@ -95,10 +95,12 @@ def test_without_groups_and_name_there_is_nothing_to_do(aws, box):
     assert aws.calls == []
 
 
-def test_more_groups_than_one_call_takes(aws, box):
-    names = [f"group-{number}" for number in range(25)]
+def test_more_groups_than_one_call_takes(aws, box, monkeypatch):
+    monkeypatch.setattr("bootstrap.world.target_groups._MOST_NAMES", 2)
+    names = [f"group-{number}" for number in range(5)]
     arns = [aws.make_target_group(name) for name in names]
     join(box, *names)
+    assert len(aws.gate.calls_of("elasticloadbalancing:DescribeTargetGroups")) == 3
     assert all(aws.targets(arn) for arn in arns)
 
 
