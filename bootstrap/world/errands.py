@@ -90,6 +90,8 @@ class Errands:
         self._pool.shutdown(wait=False)
 
     def _run(self, name: str, request: bytes, timeout_s: float) -> Any:
+        if self._is_over:
+            raise _stopping(name)  # it was still waiting for its turn
         deadline = clock.now() + timeout_s
         words = [sys.executable, "-I", "-m", "bootstrap.world.errand"]
         try:
