@@ -43,6 +43,10 @@ class Unavailable(BootstrapError):
     exit_code = 75
 
 
+class NothingYet(Unavailable):
+    """Nothing has been released yet that this box could run: it waits, and that is well."""
+
+
 class Locked(BootstrapError):
     """Another run holds the lock; the text says who, since when, doing what."""
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bootstrap import boot, control
-from bootstrap.errors import BootstrapError
+from bootstrap.errors import BootstrapError, NothingYet
 from bootstrap.world import children, clock, lock, processes, signals, store, supervisord
 
 if TYPE_CHECKING:
@@ -143,6 +143,9 @@ class _Loop:
                 self._idle(held)
                 return
             outcome = boot.up(self.box, self.request, self.say, self.announce)
+        except NothingYet as error:
+            self._idle(str(error).splitlines()[0])
+            return
         except BootstrapError as error:
             self._fail((str(error),))
             raise
@@ -154,6 +157,7 @@ class _Loop:
             self._idle("its tags give it nothing to run")
 
     def _idle(self, why: str) -> None:
+        self.say("", f"nothing is started: {why}; looking again in {IDLE_S:g} s")
         self.is_down = True
         self.again_at = clock.now() + IDLE_S
         for duty in self.duties:

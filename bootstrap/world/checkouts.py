@@ -27,12 +27,12 @@ from bootstrap.checkout import (
     wanted_code,
 )
 from bootstrap.definition import Code
-from bootstrap.errors import DefinitionError, Unavailable
+from bootstrap.errors import DefinitionError, NothingYet, Unavailable
 from bootstrap.spelling import harmless, quoted
 from bootstrap.world import apart, clock, code_tree, git_access, store
 from bootstrap.world.code_tree import Owner
 from bootstrap.world.facts import read_facts
-from bootstrap.world.git_mirror import Mirror, OutOfReachError, tidy_mirrors
+from bootstrap.world.git_mirror import EmptyError, Mirror, OutOfReachError, tidy_mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -202,7 +202,8 @@ class Checkouts:
     def _out_of_reach(self, want: Want, error: OutOfReachError) -> Unavailable:
         asked = "" if want.ref is None else f" ref {quoted(want.ref)} of"
         way_out = error.args[1].strip() if len(error.args) > 1 else _WAY_OUT
-        return Unavailable(
+        kind = NothingYet if isinstance(error, EmptyError) else Unavailable
+        return kind(
             f"cannot fetch{asked} service {quoted(want.service)}: {harmless(error.args[0])}\n"
             f"  where: {want.place} (within {self._timeout_s:g} s), and this box has nothing of it that would do\n"
             f"  {way_out}"

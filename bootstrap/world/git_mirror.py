@@ -62,6 +62,10 @@ class OutOfReachError(Exception):
     """A source did not answer as it should in time: why, for the end of a sentence, and perhaps a way out."""
 
 
+class EmptyError(OutOfReachError):
+    """It is there, and has nothing yet."""
+
+
 class Mirror:
     """What this box knows of the repository at one address."""
 
@@ -249,7 +253,7 @@ def tidy_mirrors(box: Box) -> None:
 
 def _checked(listing: Listing) -> Listing:
     if not listing.branches and not listing.tags:
-        raise OutOfReachError("it is empty: nothing has been pushed there")
+        raise EmptyError("it is empty: nothing has been pushed there")
     return listing
 
 

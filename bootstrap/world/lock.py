@@ -44,6 +44,7 @@ def watching(box: Box) -> Iterator[None]:
     The file is the owner's alone: who cannot open it cannot lock it in our place.
     """
     path = f"{box.state}/boot.lock"
+    disk.make_directory(box.state, 0o755)  # others must be able to pass it, and our umask would keep them out
     descriptor = _claim(path)
     try:
         with contextlib.suppress(OSError):

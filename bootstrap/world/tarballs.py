@@ -24,7 +24,7 @@ from bootstrap.identity import is_ref
 from bootstrap.spelling import quoted
 from bootstrap.world import apart, aws, clock
 from bootstrap.world.code_tree import DIGEST_IN_NAME
-from bootstrap.world.git_mirror import OutOfReachError
+from bootstrap.world.git_mirror import EmptyError, OutOfReachError
 
 if TYPE_CHECKING:
     from bootstrap.box import Box
@@ -134,6 +134,8 @@ def _read_text(client: Any, want: Want, name: str, deadline: float) -> str | Non
 
 def _read_latest(client: Any, want: Want, deadline: float) -> str:
     text = _read_text(client, want, "latest", deadline)
+    if text is None and want.ref is None:
+        raise EmptyError("it names no latest version: nothing has been released there")
     if text is None:
         raise _odd(want, "latest", "it is not there")
     version = text.strip()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 
 import pytest
 
+from support import repository
 from support.fake_aws import Hook
 from support.instance import BUCKET, GROUP, Ec2Box, make_bucket
+from support.origins import public_sandbox, push
 from support.sandbox import wait_until
 
 LAUNCH, TERMINATE = Hook(name="launch", transition="launching"), Hook(name="terminate", transition="terminating")
@@ -340,6 +344,25 @@ def test_bound_for_a_warm_pool_it_prepares_and_starts_nothing(sandbox, aws, make
     box.wait_for_status("ready")
     assert list(sandbox.pids()) == ["api-web"]
     box.stop()
+
+
+def test_a_box_whose_repository_is_empty_waits_and_starts_with_the_first_push(aws):
+    with public_sandbox() as sandbox:
+        origin = sandbox.directory / "api"
+        origin.mkdir()
+        repository.git(origin, "init", "-q", "-b", "main")
+        sandbox.sourced("api", origin)
+        tags = {"bootstrap:mode": "production", "bootstrap:service": "api"}
+        with Ec2Box(sandbox, aws, aws.make_group(GROUP, LAUNCH, template_tags=tags)[0]) as box:
+            box.boot()
+            box.wait_for_status("waiting")
+            assert box.reason_tag() == 'cannot fetch service "api": it is empty: nothing has been pushed there'
+            wait_until(lambda: aws.lifecycle_state(box.id) == "InService", "the launch to continue")
+            push(origin, word="one")
+            os.kill(box.child.pid, signal.SIGHUP)  # or wait a minute
+            box.wait_for_status("ready")
+            assert list(sandbox.pids()) == ["api-web"]
+            box.stop()
 
 
 def test_a_hard_checked_program_that_has_failed_for_good_asks_for_a_replacement_once(sandbox, aws, make_box):
