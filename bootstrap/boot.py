@@ -9,21 +9,20 @@ Inputs that have not changed since they were rendered are not read again: then t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from bootstrap.errors import BootstrapError
 from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing, stopped_by
 from bootstrap.rendering import Generation, Rendering, facts_of
+from bootstrap.request import Outcome, Request, Say
 from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord, traffic
 from bootstrap.world.facts import read_facts
 from bootstrap.world.ready_record import ReadyRecord
 from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bootstrap.box import Box
     from bootstrap.definition import Mode
@@ -33,46 +32,6 @@ if TYPE_CHECKING:
     from bootstrap.variable import Account, Environment
     from bootstrap.world.checkouts import Checkouts
     from bootstrap.world.supervision import Supervision
-
-Say = Callable[[str, str], None]  # whom it concerns (a program, or "" for the box), what happens
-
-
-class Witness:
-    """Is told how far the line has come; this one takes no notice."""
-
-    def phase(self, _name: str) -> AbstractContextManager[None]:
-        """What is done inside of it is one phase: identity, sources, environment, generation, apply."""
-        return nullcontext()
-
-    def see_tags(self, tags: tuple[Tag, ...]) -> None:
-        """The tags are known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked for: where the tags come from, how long things may take."""
-
-    tags: tuple[str, ...] = ()
-    tags_file: str | None = None
-    last_identity: bool = False
-    refresh_secrets: bool = False
-    dry: bool = False  # nothing may be written
-    code: Literal["newest", "kept"] = "newest"  # of services with a source: what it has now, or what this box has
-    asked: bool = True  # by a person: then what was stopped by hand is started too
-    lock_wait_s: float = 3600.0
-    timeout_s: float = 120.0
-    force: bool = False  # replace what gets requests even where its load balancer can't or must not be left
-    witness: Witness = field(default_factory=Witness)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What was found and done; a plan has no results."""
-
-    generation: Generation
-    actions: tuple[Action, ...]
-    results: dict[str, str]
-    failures: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +156,7 @@ def layer(
     from bootstrap.identity import parse_identity  # noqa: PLC0415
     from bootstrap.plan import resolve_plan  # noqa: PLC0415
     from bootstrap.world.accounts import read_accounts  # noqa: PLC0415
+    from bootstrap.world.code import bring_code  # noqa: PLC0415
     from bootstrap.world.layers import read_layering  # noqa: PLC0415
     from bootstrap.world.references import Asking, read_secrets  # noqa: PLC0415
     from bootstrap.world.sources import read_sources  # noqa: PLC0415
@@ -206,7 +166,7 @@ def layer(
         catalog = parse_catalog(read_sources(box))
         wanted = revise(resolve_plan(identity, catalog))
         accounts = read_accounts(wanted, say)
-        wanted = _with_code(box, wanted, accounts, request, say, checkouts)
+        wanted = bring_code(box, wanted, accounts, request, say, checkouts)
     with request.witness.phase("environment"):
         layering = read_layering(box, wanted)
         references = needed_references(wanted, layering)
@@ -220,44 +180,15 @@ def layer(
     return Layered(plan=wanted, accounts=accounts, environments=environments, versions=versions)
 
 
-def _with_code(
-    box: Box,
-    plan: Plan,
-    accounts: Mapping[str, Account],
-    request: Request,
-    say: Say,
-    checkouts: Checkouts | None,
-) -> Plan:
-    """The plan with the code of services that have a source; a dry run does not check it out."""
-    from bootstrap.checkout import place_code, wanted_code  # noqa: PLC0415 - see layer
-
-    wants = wanted_code(plan)
-    if not wants:
-        return plan
-    from bootstrap.world.checkouts import owners_of, read_kept  # noqa: PLC0415 - only with sources
-
-    if request.code == "kept":
-        return place_code(plan, read_kept(box, wants), box.code)
-    checkouts = checkouts or _open_checkouts(box, request, say)
-    codes = checkouts.resolve(wants)
-    if not request.dry:
-        checkouts.write(codes, owners_of(plan, accounts))
-    return place_code(plan, codes, box.code)
-
-
-def _open_checkouts(box: Box, request: Request, say: Say) -> Checkouts:
-    from bootstrap.world.checkouts import Checkouts  # noqa: PLC0415 - only with sources
-
-    return Checkouts(box, lambda text: say("", text), keep=not request.dry)
-
-
 def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:
     stamp = inputs.read_stamp(box, tags)
     remembered = None if request.refresh_secrets else store.read_remembered(box, stamp.content)
     checkouts = None
     if remembered is not None:
         if remembered.sources:  # a file that has not changed says nothing about a branch that may have moved
-            checkouts = _open_checkouts(box, request, say)
+            from bootstrap.world.checkouts import open_checkouts  # noqa: PLC0415 - only with sources
+
+            checkouts = open_checkouts(box, request, say)
         if checkouts is None or checkouts.is_current(remembered):
             return Rendering(generation=remembered, entries=())
     rendering = render(box, tags, request, say, checkouts)

@@ -16,10 +16,10 @@ from bootstrap.world.stopping import Stopper, Supervised
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bootstrap.boot import Say
     from bootstrap.box import Box
     from bootstrap.observed import Observed, ObservedProgram
     from bootstrap.rendering import Generation, Unit
+    from bootstrap.request import Say
     from bootstrap.world.supervisord import Supervisor
 
 REASON = "by hand"

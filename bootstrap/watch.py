@@ -21,11 +21,11 @@ from bootstrap.world import children, clock, lock, processes, signals, store, su
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bootstrap.boot import Outcome, Request, Say
     from bootstrap.box import Box
     from bootstrap.duty import Duty
     from bootstrap.observed import Observed
     from bootstrap.reconcile import Action
+    from bootstrap.request import Outcome, Request, Say
     from bootstrap.world.signals import Signals
 
 TICK_S = 2.0

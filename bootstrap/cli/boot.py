@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bootstrap import control, watch
-from bootstrap.boot import Request
 from bootstrap.cli.options import tag_options
 from bootstrap.cli.output import Voice
 from bootstrap.cli.up import Seconds
@@ -21,6 +20,7 @@ from bootstrap.ec2.notices import Notices
 from bootstrap.ec2.situation import Situation
 from bootstrap.ec2.status_tags import StatusTags
 from bootstrap.page.duty import HealthPage
+from bootstrap.request import Request
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings

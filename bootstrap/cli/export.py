@@ -36,7 +36,7 @@ def runit(settings: Settings, *, directory: str, as_json: bool) -> None:
     is started or stopped; take the box down with `bootstrap down` before runsvdir starts.
     """
     from bootstrap import boot  # noqa: PLC0415 - not for --help
-    from bootstrap.boot import Request  # noqa: PLC0415 - likewise
+    from bootstrap.request import Request  # noqa: PLC0415 - likewise
     from bootstrap.world.directories import write_directories  # noqa: PLC0415 - likewise
     from runit_compat.export import render_service_directories  # noqa: PLC0415 - likewise
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bootstrap import boot
-from bootstrap.boot import Request
 from bootstrap.cli.output import Voice
 from bootstrap.cli.up import Seconds, finish
 from bootstrap.errors import DefinitionError
+from bootstrap.request import Request
 from bootstrap.spelling import did_you_mean
 from bootstrap.world import clock, store
 

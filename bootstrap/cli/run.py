@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from bootstrap import boot
-from bootstrap.boot import Request
 from bootstrap.cli.options import tag_options
 from bootstrap.generation import launch_of
 from bootstrap.launcher import BY_HAND, MARK, render_env, render_run
 from bootstrap.oneoff import oneoff_of, resolve_oneoff
+from bootstrap.request import Request
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings

@@ -99,8 +99,9 @@ def _identify(settings: Settings, selection: Selection, catalog: Catalog) -> Ide
 
 
 def _read_identity(settings: Settings) -> Identity:
-    from bootstrap.boot import Request, gather_tags  # noqa: PLC0415 - not with --mode
+    from bootstrap.boot import gather_tags  # noqa: PLC0415 - not with --mode
     from bootstrap.identity import parse_identity  # noqa: PLC0415 - likewise
+    from bootstrap.request import Request  # noqa: PLC0415 - likewise
 
     request = Request(tags=settings.tags, tags_file=settings.tags_file, last_identity=settings.last_identity)
     return parse_identity(gather_tags(settings.box, request, lambda _, notice: click.echo(notice, err=True)))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bootstrap import boot
-from bootstrap.boot import Outcome, Request
 from bootstrap.cli.options import FORCE, tag_options
 from bootstrap.cli.output import Voice, describe_box, describe_duration, print_json, render_actions
 from bootstrap.reconcile import Keep, Replace, Start, Stop, changes_something
+from bootstrap.request import Outcome, Request
 from bootstrap.world import clock
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bootstrap.boot import Witness
 from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.errors import BootstrapError
 from bootstrap.identity import parse_identity
 from bootstrap.notices import pick_ours
 from bootstrap.phases import BootReport, Phase, describe_failure, describe_phase, describe_reason, render_report
+from bootstrap.request import Witness
 from bootstrap.world import clock, console, disk
 from bootstrap.world.notify import Notify
 

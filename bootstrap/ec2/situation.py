@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from bootstrap.boot import Say
     from bootstrap.box import Box
     from bootstrap.notices import End
     from bootstrap.phases import Word
+    from bootstrap.request import Say
     from bootstrap.tag import Tag
     from bootstrap.world.instance import Instance
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.plan import Plan
     from bootstrap.rendering import Generation
+    from bootstrap.request import Request, Say
     from bootstrap.variable import Account
 
 TIMEOUT_S = 60.0
@@ -215,6 +216,11 @@ class Checkouts:
     def _until(self) -> float:
         assert self._deadline is not None  # noqa: S101 - resolve has set it; this tells the type checker
         return self._deadline
+
+
+def open_checkouts(box: Box, request: Request, say: Say) -> Checkouts:
+    """As a request wants them: a dry one keeps nothing."""
+    return Checkouts(box, lambda text: say("", text), keep=not request.dry)
 
 
 def _map_at_once(

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from bootstrap import boot
-from bootstrap.boot import Request
 from bootstrap.cli.main import VERBS, cli
 from bootstrap.reconcile import Keep
+from bootstrap.request import Request
 from support import difficult
 from support.sandbox import wait_until
 
