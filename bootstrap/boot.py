@@ -213,7 +213,8 @@ def _converge(
     actions = _diff(box, rendering, supervised.observe(), left_stopped)
     announce(actions)
     outcome = _apply(box, rendering, actions, supervised, request, deadline, say)
-    if request.asked:
+    if request.asked and (stopped := by_hand.read_stopped(box)):
+        supervised.ensure(rendering.generation.units).want(stopped, "")  # one that `sv once` has started runs on
         by_hand.write_stopped(box, ())
     return outcome
 

@@ -64,8 +64,9 @@ def stop(box: Box, names: tuple[str, ...], say: Say, *, force: bool = False) -> 
         chosen = set(select_programs(names, _known(generation, observed)))
         programs = [program for program in observed.programs if program.name in chosen and program.state != "stopped"]
         traffic.leave_before(box, chosen, lambda text: say("", text), force=force)
-        by_hand.write_stopped(box, by_hand.read_stopped(box) | chosen)  # first: killed now, the next one goes on
-        _stop(box, supervisor, programs, waves_of(generation), say)
+        by_hand.change_stopped(box, stopped=chosen)  # first: killed now, the next one goes on
+        supervisor.want(chosen, "d")
+        _stop(box, supervisor, programs, waves_of(generation), say, then="d")
         return tuple(sorted(program.name for program in programs))
 
 
@@ -148,7 +149,7 @@ def _stop_all(box: Box, supervisor: Supervisor, say: Say) -> tuple[str, ...]:
             raise Unavailable(f"it has not ended within {supervisord.STOP_TIMEOUT_S:.0f} s")
         return ()
     programs = supervisor.observe().programs
-    _stop(box, supervisor, programs, waves_of(store.read_current(box)), say)
+    _stop(box, supervisor, programs, waves_of(store.read_current(box)), say, then="x")
     processes.end_pids(processes.read_children(supervisor.pid))  # what has cleared its environment and fled
     supervisor.shut_down()
     return tuple(sorted(program.name for program in programs))
@@ -176,7 +177,7 @@ def _act(
         if quits:
             traffic.leave_before(box, stopped_by(actions), lambda text: say("", text), force=force)
         outcome = apply.run(actions, clock.now() + timeout_s, {})
-        by_hand.write_stopped(box, by_hand.read_stopped(box) - chosen)
+        by_hand.change_stopped(box, wanted=chosen)
         if not outcome.failures:
             _join(box, generation, say)
         return outcome
@@ -215,9 +216,15 @@ def _known(generation: Generation, observed: Observed) -> dict[str, str]:
 
 
 def _stop(
-    box: Box, supervisor: Supervisor, programs: Sequence[ObservedProgram], waves: Mapping[str, int], say: Say
+    box: Box,
+    supervisor: Supervisor,
+    programs: Sequence[ObservedProgram],
+    waves: Mapping[str, int],
+    say: Say,
+    *,
+    then: str,
 ) -> None:
-    stopper = Stopper(box, Supervised(supervisor), processes.new_mark(box), say)
+    stopper = Stopper(box, Supervised(supervisor), processes.new_mark(box), say, then=then)
     stopper.stop_in_waves(programs, waves)
     if stopper.stuck:
         raise ApplyFailed("\n".join(stopper.stuck.values()))

@@ -115,6 +115,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Logger:
+    """What gets a program's standard output on its standard input, as runsv runs `log/run`."""
+
+    command: str  # a line of sh
+    ready: Probe = Alive(after_s=0.0)
+    start: Literal["always", "by-hand"] = "always"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """A named command of a service, as in a Procfile."""
 
@@ -128,7 +137,8 @@ class Process:
     reload: str | None = None
     restart: Restart = field(default_factory=Restart)
     finish: str | None = None  # a script that is run after every end, with exit code and signal, as runsv runs `finish`
-    log: str | None = None  # a line of sh that gets the standard output on its standard input, as runsv runs `log/run`
+    log: Logger | None = None
+    control: Mapping[str, str] = field(default_factory=dict)  # letter of runsv(8) → the script that it has for it
     start: Literal["always", "by-hand"] = "always"
     user: str | None = None
     limits: Limits = field(default_factory=Limits)

@@ -131,9 +131,11 @@ def _render_program(
         "secrets": (json.dumps([v.value for v in environment.variables.values() if v.secret]).encode(), 0o600),
     }
     if process.stop.script is not None:
-        files["control/t"] = (_render_script(process.stop.script, f"{store}/{unit.store_name}"), 0o700)
+        files["control/t"] = (_render_script(process.stop.script, f"{store}/{unit.store_name}", launch), 0o700)
     if process.finish is not None:
-        files["finish"] = (_render_script(f'{process.finish} "$@"', f"{store}/{unit.store_name}"), 0o700)
+        files["finish"] = (_render_script(f'{process.finish} "$@"', f"{store}/{unit.store_name}", launch), 0o700)
+    for letter, script in process.control.items():
+        files[f"control/{letter}"] = (_render_script(script, f"{store}/{unit.store_name}", launch), 0o700)
     return unit, StoreEntry(name=unit.store_name, files=files)
 
 
@@ -155,10 +157,11 @@ def working_directory(program: Program) -> str:
     return service.folder if service.directory == "." else f"{service.folder}/{service.directory}"
 
 
-def _render_script(script: str, entry: str) -> bytes:
-    """``control/t`` or ``finish``, called as runsv would; it has the program's environment, user and directory."""
+def _render_script(script: str, entry: str, launch: Launch) -> bytes:
+    """``control/t`` or ``finish``, called as runsv would: environment, user, directory and logger are the program's."""
     line = f'exec /bin/sh {quote(entry)}/run /bin/sh -c {quote(script)} sh "$@"'
-    return f"#!/bin/sh\n{line}\n".encode(errors="surrogateescape")
+    output = f"[ ! -p {quote(launch.output)} ] || exec 1<>{quote(launch.output)}\n" if launch.output else ""
+    return f"#!/bin/sh\n{output}{line}\n".encode(errors="surrogateescape")
 
 
 def describe_program(program: Program, environment: Environment, key: bytes) -> dict[str, Any]:
@@ -183,6 +186,7 @@ def _facts(program: Program, launch: Launch, environment: Environment, key: byte
         "stop": _describe_stop(process),
         "restart": asdict(process.restart),
         **({"finish": process.finish} if process.finish else {}),
+        **({"control": dict(process.control)} if process.control else {}),
         **({"log": True} if process.log else {}),  # what the logger does is its own affair
         **({"reads": program.writer} if program.writer else {}),
         **({"code": _describe_checkout(program.service)} if program.service.code else {}),

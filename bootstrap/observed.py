@@ -52,6 +52,10 @@ class ObservedProgram:
     deaths: int  # likewise
     last_exit: LastExit | None
     log_start: tuple[int | None, int] = (None, 0)  # inode and size of its log when this process was started
+    finishing: bool = False  # the process is its `finish`
+    want: str | None = None  # "u" or "d": whether somebody wants it started again when it ends
+    paused: bool = False  # by `sv pause`
+    got_term: bool = False  # it has got its stop signal
 
     @property
     def store_name(self) -> str:

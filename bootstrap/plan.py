@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bootstrap.definition import Alive, Catalog, Process, Service, program_names
+from bootstrap.definition import Catalog, Logger, Process, Service, program_names
 from bootstrap.errors import DefinitionError, TagError
 from bootstrap.spelling import did_you_mean, listed, quoted
 from bootstrap.waves import count_waves
@@ -161,10 +161,15 @@ def _with_loggers(programs: list[Program]) -> list[Program]:
     return [*(replace(logger, wave=2 * logger.wave) for logger in loggers), *doubled]
 
 
-def _logger(program: Program, command: str) -> Program:
+def _logger(program: Program, log: Logger) -> Program:
     process = program.process
     logger = Process(
-        name=f"{process.name}-log", command=command, user=process.user, start=process.start, ready=Alive(after_s=0.0)
+        name=f"{process.name}-log",
+        command=log.command,
+        user=process.user,
+        start=log.start,
+        ready=log.ready,
+        restart=process.restart,
     )
     return replace(program, name=f"{program.name}-log", process=logger, port=None, writer=program.name)
 

@@ -205,6 +205,7 @@ def _explain_rest(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         "stop": "the way it is stopped",
         "restart": "its restart policy",
         "finish": "its finish script",
+        "control": "what its control scripts are",
         "log": "its logger",
     }
     before, after = {**old, "directory": _inner_directory(old)}, {**new, "directory": _inner_directory(new)}

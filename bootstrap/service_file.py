@@ -18,6 +18,7 @@ from bootstrap.definition import (
     Http,
     Limits,
     Log,
+    Logger,
     Probe,
     Process,
     Restart,
@@ -96,6 +97,8 @@ _LIMITS: Keys = {
     "processes": ("processes", integer(1, 2**22)),
     "core": ("core", SIZE),
 }
+# those of runsv(8) but `t`, which is the stop script's, and `u`, which is for the command to begin with
+CONTROL_LETTERS = ("1", "2", "a", "c", "d", "h", "i", "k", "p", "q", "x")
 _SOURCES: Keys = {"git": ("git", GIT), "s3": ("s3", S3)}
 _RUNTIME: Keys = {"path": ("path", list_of(SEARCH_PATH))}
 _HEALTH: Keys = {"port": ("port", PORT), "address": ("address", ADDRESS)}
@@ -156,6 +159,18 @@ def _read_ready(node: Node) -> Probe:
     return _make_probe(kind, values[kind], timeout_s)
 
 
+def _read_logger(node: Node) -> Logger:
+    if isinstance(node, Scalar):
+        return Logger(command=COMMAND(node))
+    return _LOGGER(node)
+
+
+def _read_control(key: Scalar, node: Node) -> str:
+    if key.text not in CONTROL_LETTERS:
+        raise FlawedError(Problem(line=key.line, text=f"should be one of {', '.join(CONTROL_LETTERS)}"))
+    return SCRIPT(node)
+
+
 def _read_check(node: Node) -> Check:
     values, problems = read_fields(node, _CHECK)
     kind = _only_key(node, _CHECK_PROBES, problems)
@@ -207,6 +222,7 @@ def _escapes(directory: str, node: Node) -> Iterator[Problem]:
         (".", ("directory",)),
         (directory, ("processes", "*", "stop", "script")),
         (directory, ("processes", "*", "finish")),
+        (directory, ("processes", "*", "control", "*")),
     ):
         for path, found in nodes_at(node, *pattern):
             if isinstance(found, Scalar) and _climbs_out(posixpath.join(base, found.text)):
@@ -218,6 +234,15 @@ def _climbs_out(path: str) -> bool:
     return posixpath.normpath(path).split("/", 1)[0] == ".."
 
 
+_LOGGER = record(
+    Logger,
+    {
+        "command": ("command", COMMAND),
+        "ready": ("ready", _read_ready),
+        "start": ("start", choice("always", "by-hand")),
+    },
+    "command",
+)
 _PROCESS: Keys = {
     "command": ("command", COMMAND),
     "port": ("port", PORT),
@@ -228,7 +253,8 @@ _PROCESS: Keys = {
     "reload": ("reload", SIGNAL),
     "restart": ("restart", record(Restart, _RESTART)),
     "finish": ("finish", SCRIPT),
-    "log": ("log", COMMAND),
+    "log": ("log", _read_logger),
+    "control": ("control", lambda node: read_entries(node, _read_control)),
     "start": ("start", choice("always", "by-hand")),
     "user": ("user", USER),
     "limits": ("limits", record(Limits, _LIMITS)),

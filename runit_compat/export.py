@@ -77,20 +77,24 @@ def _render(program: Program, environment: Environment, account: Account, plan: 
     launch = launch_of(program, account, me)
     values = {name: variable.value for name, variable in environment.variables.items()}
     needed = [p.name for p in plan.programs if p.service.name in program.service.needs and p.writer is None]
+    control = {f"control/{letter}": script for letter, script in program.process.control.items()}
     files: Files = {
         "run": (_encode(_render_outer_run(program, here, directory, needed, _render_data(account, values))), 0o700),
         "program/run": (_encode(render_run(launch, f"{here}/program/env")), 0o700),
         "program/env": (_encode(render_env(launch, values)), 0o600),
         "check": (_encode(_render_check(program, here)), 0o700),
         **_render_logger(program, account, values, here, plan, me),
+        **{
+            path: (_encode(f"#!/bin/sh\nexec {_in_program(here, script)}\n"), 0o700) for path, script in control.items()
+        },
     }
     if program.process.finish is not None:
         files["finish"] = (_encode(f"#!/bin/sh\nexec {_in_program(here, program.process.finish)}\n"), 0o700)
     if program.process.start == "by-hand":
         files["down"] = (b"", 0o600)
-    control = _render_control(program, here)
-    if control is not None:
-        files["control/t"] = (_encode(control), 0o700)
+    stop = _render_control(program, here)
+    if stop is not None:
+        files["control/t"] = (_encode(stop), 0o700)
     return files
 
 
@@ -115,7 +119,17 @@ def _render_logger(
         "log/run": (_encode(f"#!/bin/sh\nexec /bin/sh {quote(here)}/log/program/run\n"), 0o700),
         "log/program/run": (_encode(render_run(launch, f"{here}/log/program/env")), 0o700),
         "log/program/env": (_encode(render_env(launch, values)), 0o600),
+        **_render_logger_state(loggers[0], here),
     }
+
+
+def _render_logger_state(logger: Program, here: str) -> Files:
+    files: Files = {}
+    if isinstance(logger.process.ready, Exec):
+        files["log/check"] = (_encode(_render_check(logger, f"{here}/log")), 0o700)
+    if logger.process.start == "by-hand":
+        files["log/down"] = (b"", 0o600)
+    return files
 
 
 def _render_outer_run(program: Program, here: str, directory: str, needed: list[str], data: str) -> str:

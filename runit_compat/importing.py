@@ -10,28 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bootstrap.service_directory import EXECUTABLES, Definition, define
+from bootstrap.service_directory import EXECUTABLES, FILES, Definition, define
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-_LOST = {
-    "control/d": "runs before a service goes down",
-    "control/u": "runs before a service is started",
-    "control/k": "stands for KILL",
-    "control/p": "stands for STOP",
-    "control/c": "stands for CONT",
-    "control/a": "stands for ALRM",
-    "control/h": "stands for HUP",
-    "control/i": "stands for INT",
-    "control/q": "stands for QUIT",
-    "control/1": "stands for USR1",
-    "control/2": "stands for USR2",
-    "control/x": "runs when runsv exits",
-    "log/finish": "follows the end of a logger",
-    "log/check": "says whether a logger is ready",
-    "log/down": "leaves the start of a logger to a person",
-}
+_LOST = {"log/finish": "runsv does not run it either"}
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./ &-]*")
 _HEAD = "# The service directory {origin}, as `bootstrap import runit` understood it.\n"
 
@@ -71,7 +55,7 @@ def import_service_directory(found: Found) -> Imported:
     ]
     return Imported(
         files={**files, "service.yaml": (text.encode(), 0o644)},
-        understood=tuple(name for name in (*EXECUTABLES, "down") if name in scripts),
+        understood=tuple(name for name in FILES if name in scripts),
         lost=(*(f"{name} ({why})" for name, why in _LOST.items() if name in files), *not_executable),
     )
 

@@ -13,6 +13,7 @@ from bootstrap.definition import (
     Http,
     Limits,
     Log,
+    Logger,
     Mode,
     Process,
     Restart,
@@ -138,6 +139,25 @@ def test_services_come_by_name_and_processes_as_written():
 )
 def test_every_way_to_be_ready_is_read(line, ready):
     assert read_process(line).ready == ready
+
+
+@pytest.mark.parametrize(
+    ("line", "logger"),
+    [
+        ("log: exec svlogd ./main", Logger(command="exec svlogd ./main")),
+        ("log: {command: ./log}", Logger(command="./log")),
+        (
+            "log: {command: ./log, ready: {exec: ./ok}, start: by-hand}",
+            Logger(command="./log", ready=Exec(command="./ok"), start="by-hand"),
+        ),
+    ],
+)
+def test_a_logger_is_a_line_of_sh_or_more(line, logger):
+    assert read_process(line).log == logger
+
+
+def test_scripts_of_control_are_by_letter():
+    assert read_process("control: {h: ./control/h, 1: ./one}").control == {"h": "./control/h", "1": "./one"}
 
 
 @pytest.mark.parametrize(
@@ -400,6 +420,12 @@ def test_each_way_to_get_a_process_wrong_is_told_by_line_and_path(line, problem)
         ),
         ("ready: {tcp: false}", 'ready/tcp: should be true, not "false"'),
         ("ready: {tcp: true, http: /}", "ready: should hold exactly one of http, tcp, exec, log, alive"),
+        ("control: {t: ./x}", "control/t: should be one of 1, 2, a, c, d, h, i, k, p, q, x"),
+        ("control: {h: /bin/x}", 'control/h: should be a path relative to the working directory, not "/bin/x"'),
+        ("control: {h: ../../x}", 'control/h: should stay inside the service\'s folder, not "../../x"'),
+        ("log: {ready: {exec: x}}", "log/command: is missing and must be given"),
+        ("log: {command: x, start: now}", 'log/start: should be "always" or "by-hand", not "now"'),
+        ("log: []", "log: should be a mapping, not a list"),
         ("instances: 2", "port: leaves no port for instance 2; the last port is 65535"),
     ],
 )

@@ -22,12 +22,18 @@ GRACE_S = 10.0  # where nobody says
 class Ladder:
     """The steps of one program, as its rendering says."""
 
+    entry: str  # the directory of its rendering
     script: str | None  # the file to run, if there is one
     signal: str
     grace_s: float
     whole_group: bool  # the signal is for all that shares the main process's group
     pipe: str | None = None  # of a logger: it gets no signal before it has read this
     instead: bool = False  # a script that exits 0 stands for the signal; the supervisor then leaves that to us
+
+    def control(self, letter: str) -> str | None:
+        """The file that runsv would run for this letter, if there is one."""
+        path = f"{self.entry}/control/{letter}"
+        return path if os.path.exists(path) else None
 
     @property
     def patience_s(self) -> float:
@@ -44,8 +50,10 @@ def read_ladders(box: Box, store_names: Mapping[str, str]) -> dict[str, Ladder]:
 def _ladder(box: Box, store_name: str, facts: Mapping[str, Any] | None) -> Ladder:
     stop = facts["stop"] if facts else {}
     name, grace_s = str(stop.get("signal")), stop.get("grace_s")
-    script = f"{box.store}/{store_name}/control/t"
+    entry = f"{box.store}/{store_name}"
+    script = f"{entry}/control/t"
     return Ladder(
+        entry=entry,
         script=script if os.path.exists(script) else None,
         signal=name if f"SIG{name}" in signal.Signals.__members__ else "TERM",
         grace_s=float(grace_s) if isinstance(grace_s, int | float) else GRACE_S,

@@ -8,14 +8,15 @@
 - *Waves*: a bare SIGTERM stops programs by the whole ladder, by priority, each priority in parallel (``shutdown.py``).
 - *Spawn*: children are spawned without a copy of supervisord first (it forks 25 MB for each), with default signal
   dispositions, which a child of Python otherwise lacks, and nothing on standard input.
+- *Letters*: what runit's ``sv`` asks of programs, as runsv heeds it (``letters.py``).
 - *observe*, *update*: one small answer about everything; new sections without reading all the others again.
 
 Internals of supervisor 4.3 that this file touches, pinned by ``tests/world/test_plugin_internals.py``:
 ``Supervisor``: options, process_groups, stop_groups, ordered_stop_groups_phase_1/2, shutdown_report,
 add_process_group, remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map,
-mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, pipes, backoff, delay, state,
-pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback · ``supervisor.process.time`` ·
-``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
+mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, spawn, stop, pipes, backoff,
+delay, state, pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback ·
+``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from bootstrap.box import Box
 from bootstrap.launcher import CGROUP
 from bootstrap.world import cgroups, ledger_file, logs, processes
+from bootstrap.world.letters import LETTERS, Letters
 from bootstrap.world.shutdown import LOOK_AGAIN_S, Shutdown, spawn_script
 
 if TYPE_CHECKING:
@@ -47,7 +49,10 @@ if TYPE_CHECKING:
     from bootstrap.ledger import Life
     from bootstrap.world.processes import Marked
 
-FIELDS = ("name", "fingerprint", "state", "pid", "age_s", "started_at", "restarts", "deaths", "last_exit", "log_start")
+FIELDS = (
+    *("name", "fingerprint", "state", "pid", "age_s", "started_at", "restarts", "deaths", "last_exit", "log_start"),
+    *("finishing", "want", "paused", "got_term"),
+)
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 DEFAULT_WINDOW_S = 60.0
@@ -94,6 +99,7 @@ class Plugin:
         self._ghosts: dict[str, list[Marked]] = {}  # what a program has left and what not even KILL has ended yet
         self._finishing: dict[int, Any] = {}  # pid of a `finish` → the process that has ended
         self._shutdown = Shutdown(supervisord, self._box, self._strangers.get, self._is_finishing)
+        self._letters = Letters(supervisord, self._box, self._strangers.get, self._is_finishing, self._forgive)
         self._time = _keep_steady_time()
         self._turns = 1  # how many polls must not wait, because something has happened
         _Wake(self)
@@ -114,18 +120,27 @@ class Plugin:
         return json.dumps({"pid": os.getpid(), "fields": FIELDS, "rows": rows})
 
     def _row(self, group: Any, process: Any, now: float) -> list[Any]:
-        record = self._record(group.config.name)
+        name = group.config.name
+        record = self._record(name)
+        pid = process.pid or record.finishing
+        is_stopping = record.finishing or (not process.pid and self._letters.is_stopping(name))
+        state = ProcessStates.STOPPING if is_stopping else process.state
+        got_term = self._letters.got_term(name)
         return [
-            group.config.name,
+            name,
             process.config.name,
-            ProcessStates.STOPPING if record.finishing else process.state,
-            process.pid or record.finishing,
-            round(now - record.started, 3) if process.pid else 0.0,
+            state,
+            pid,
+            round(now - record.started, 3) if pid else 0.0,
             record.started_at if process.pid else None,
             record.restarts,
             record.deaths,
             record.last_exit,
             (record.log_start.inode, record.log_start.offset),
+            bool(record.finishing),
+            self._letters.want(name),
+            self._letters.is_paused(name),
+            state == ProcessStates.STOPPING and not record.finishing if got_term is None else got_term,
         ]
 
     def update(self, sections: str, removed: list[str], policies: dict[str, list[Any]]) -> bool:
@@ -158,16 +173,32 @@ class Plugin:
                     process.config.stopsignal = 0  # kill(2) sends nothing then
         for name in set(removed) - {group.name for group in added}:
             self._records.pop(name, None)
+            self._letters.forget(name)
         return True
 
     def forgive(self, names: list[str], generation: str) -> bool:
         """Forget how often these were started: somebody starts them on purpose, as part of this generation."""
         self._generation = generation
         for name in names:
-            record = self._record(name)
-            record.starts.clear()
-            record.deaths = 0
-            record.restarts = 0
+            self._forgive(name)
+            self._letters.set_want(name, None)
+        return True
+
+    def control(self, name: str, letters: str) -> bool:
+        """Ask a program for these letters of runsv(8), without waiting for any of them."""
+        if name not in self._supervisord.process_groups or not LETTERS.issuperset(letters):
+            raise RPCError(Faults.BAD_NAME, name)
+        if self._supervisord.options.mood < SupervisorStates.RUNNING:
+            raise RPCError(Faults.SHUTDOWN_STATE)
+        self._generation = self._read_current()
+        self._letters.send(name, letters)
+        self._stir()
+        return True
+
+    def want(self, names: list[str], want: str) -> bool:
+        """Remember whether these are to be started again when they end: "u" or "d", "" for nobody has said."""
+        for name in names:
+            self._letters.set_want(name, want or None)
         return True
 
     # what happens inside
@@ -176,6 +207,12 @@ class Plugin:
         if name not in self._records:
             self._records[name] = Record(ledger_file.read_lives(self._box, name))
         return self._records[name]
+
+    def _forgive(self, name: str) -> None:
+        record = self._record(name)
+        record.starts.clear()
+        record.deaths = 0
+        record.restarts = 0
 
     def _stir(self, turns: int = 1) -> None:
         self._turns = max(self._turns, turns)
@@ -191,10 +228,12 @@ class Plugin:
 
     def _note(self, event: Any) -> None:
         process = event.process
-        record = self._record(process.group.config.name)
+        name = process.group.config.name
+        record = self._record(name)
         match process.state:
             case ProcessStates.STARTING:
                 self._note_start(record, event)
+                self._letters.note_start(name)
             case ProcessStates.STOPPED:
                 record.due = 0.0
                 if event.from_state == ProcessStates.STOPPING:
@@ -202,14 +241,22 @@ class Plugin:
             case ProcessStates.EXITED:
                 self._end_rest(process)
                 self._begin_finish(record, process, self._note_exit(record, process, None))
-                process.change_state(ProcessStates.BACKOFF)  # comes back here: one place decides about restarts
+                # comes back here: one place decides about restarts
+                process.change_state(ProcessStates.STOPPED if self._is_to_end(name) else ProcessStates.BACKOFF)
             case ProcessStates.BACKOFF:
                 if event.from_state != ProcessStates.EXITED:
                     self._end_rest(process)
                     self._begin_finish(record, process, self._note_exit(record, process, None))
-                self._plan_restart(record, process)
+                if self._is_to_end(name):
+                    process.change_state(ProcessStates.STOPPED)
+                else:
+                    self._plan_restart(record, process)
             case _:
                 pass
+
+    def _is_to_end(self, name: str) -> bool:
+        """Whether what has ended stays so: somebody wants it down, or is stopping it and will start it."""
+        return self._letters.want(name) == "d" or self._letters.is_stopping(name)
 
     def _note_start(self, record: Record, event: Any) -> None:
         record.started = time.monotonic()
@@ -264,6 +311,7 @@ class Plugin:
         with contextlib.suppress(OSError):  # then there is none, as for runsv
             record.finishing = spawn_script(["/bin/sh", script, *words], self._box.program_log(name))
             self._finishing[record.finishing] = process
+            self._letters.note_start(name)
 
     def _end_finish(self, pid: int) -> None:
         process = self._finishing.pop(pid)
@@ -271,7 +319,10 @@ class Plugin:
         record.finishing = 0
         self._stir()
         if process.state == ProcessStates.BACKOFF:
-            self._plan_restart(record, process)
+            if self._is_to_end(process.group.config.name):
+                process.change_state(ProcessStates.STOPPED)
+            else:
+                self._plan_restart(record, process)
 
     def _is_finishing(self, name: str) -> bool:
         return bool(self._record(name).finishing)
@@ -308,6 +359,8 @@ class Plugin:
         name = process.group.config.name
         if self._is_finishing(name):
             raise OSError(errno.EBUSY, "its `finish` still runs")
+        if self._letters.is_stopping(name):
+            raise OSError(errno.EBUSY, "it is being stopped")
         self._ghosts[name] = processes.still(self._ghosts.get(name, []))
         if self._ghosts[name]:
             pids = ", ".join(str(ghost.pid) for ghost in self._ghosts[name])
@@ -340,17 +393,32 @@ class Plugin:
         poll = poller.poll
 
         def poll_until_due(timeout: float) -> Any:
+            longest = self._step_letters()
             if self._turns:
                 self._turns -= 1
                 return poll(0)
             if self._supervisord.options.mood < SupervisorStates.RUNNING:
                 return poll(LOOK_AGAIN_S)
+            if longest is not None:
+                timeout = min(timeout, longest)
             due = [record.due for record in self._records.values() if record.due]
             if due:
                 timeout = min(timeout, max(0.0, min(due) - time.monotonic() + 0.002))
             return poll(timeout)
 
         poller.poll = poll_until_due
+
+    def _step_letters(self) -> float | None:
+        try:
+            longest = self._letters.step()
+        except Exception:  # noqa: BLE001 - likewise
+            import traceback  # noqa: PLC0415 - likewise
+
+            self._supervisord.options.logger.critical(traceback.format_exc())
+            return None
+        if longest is None and self._supervisord.options.mood >= SupervisorStates.RUNNING:
+            self._strangers.clear()
+        return longest
 
     def _keep_exit_statuses(self) -> None:
         options = self._supervisord.options
@@ -362,7 +430,7 @@ class Plugin:
                 self._statuses[pid] = status
             elif pid in self._finishing:
                 self._end_finish(pid)
-            elif pid and options.mood < SupervisorStates.RUNNING:  # only then does anybody ask
+            elif pid and (options.mood < SupervisorStates.RUNNING or self._letters.is_busy):  # else nobody asks
                 self._strangers[pid] = status
             return pid, status
 

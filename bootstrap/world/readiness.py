@@ -132,10 +132,10 @@ def read_ready(box: Box, generation: Generation | None, observed: Observed, mark
     ready = {program.name for program in living if record.knows(program)}
     units = {unit.name: unit for unit in generation.units} if generation else {}
     unsure = [(units[p.name], p) for p in living if p.name not in ready and p.name in units]
-    return ready | _look_once(box, unsure, mark)
+    return ready | look_once(box, unsure, mark)
 
 
-def _look_once(box: Box, unsure: list[tuple[Unit, ObservedProgram]], mark: str) -> set[str]:
+def look_once(box: Box, unsure: list[tuple[Unit, ObservedProgram]], mark: str) -> set[str]:
     """One probe of each, side by side, bounded by one timeout for all."""
     probers = [(program, Prober(box, unit, mark)) for unit, program in unsure]
     ready: set[str] = set()

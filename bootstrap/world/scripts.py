@@ -59,6 +59,11 @@ def run_setups(
     return failures
 
 
+def is_set_up(box: Box, unit: Unit) -> bool:
+    """Whether its service's set-up has been run for this very rendering, if there is one."""
+    return not unit.setup or _read_done(box).get(unit.service) == unit.fingerprint
+
+
 def start_script(words: Sequence[str], log_path: str, mark: str, *, append: bool) -> subprocess.Popen[bytes]:
     """Start a script of ours in a session of its own, its output in a log."""
     with open(log_path, "ab" if append else "wb") as log:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.launcher import MARK
 from bootstrap.world import pipes, processes
-from bootstrap.world.ladder import Ladder, read_ladders
+from bootstrap.world.ladder import read_ladders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class Shutdown:
         self._box = box
         self._take_status = take_status
         self._is_finishing = is_finishing
-        self._wave: _Wave | None = None
+        self._wave: Wave | None = None
         self._rest: _Leftovers | None = None
         self.is_over = False
 
@@ -56,7 +56,7 @@ class Shutdown:
                 if not groups:
                     self._end_rest()
                     return
-                self._wave = _Wave(groups, self._box, self._take_status, self._is_finishing)
+                self._wave = Wave(groups, self._box, self._take_status, self._is_finishing, then="x")
             if not self._wave.step():
                 return
             self._supervisord.stop_groups = [g for g in self._supervisord.stop_groups if g not in self._wave]
@@ -69,8 +69,8 @@ class Shutdown:
         self.is_over = self._rest.are_gone()
 
 
-class _Wave:
-    """The groups that stop together; each holds one program."""
+class Wave:
+    """The groups that stop together; each holds one program. ``step`` until it says that all of it is gone."""
 
     def __init__(
         self,
@@ -78,7 +78,10 @@ class _Wave:
         box: Box,
         take_status: Callable[[int], int | None],
         is_finishing: Callable[[str], bool],
+        *,
+        then: str,
     ) -> None:
+        """``then`` says what the stop is for: "d" down, "x" the end of everything, nothing for a restart."""
         self._groups = {group.config.name: group for group in groups}
         self._box = box
         self._take_status = take_status
@@ -90,14 +93,39 @@ class _Wave:
         ]
         self._ladders = read_ladders(box, {name: store_name for name, store_name, _ in running})
         self._pids = {name: pid for name, _, pid in running if pid}
-        self._scripts = {name: self._start_script(name, self._ladders[name]) for name in self._pids}
         self._began = time.monotonic()
+        self._scripts = {name: self._start_script(name, self._ladders[name].script) for name in self._pids}
+        self._then = then
+        self._last_scripts: dict[str, int] = {}  # those that follow the signal
         self._spared: set[str] = set()  # whose script has stood for the signal
         self._signalled: dict[str, float] = {}
         self._leftovers: _Leftovers | None = None
 
     def __contains__(self, group: object) -> bool:
         return any(group is mine for mine in self._groups.values())  # supervisord's groups are equal by priority
+
+    @property
+    def runs_scripts(self) -> bool:
+        """Whether a stop script is still to end before its program gets the signal."""
+        return len(self._signalled) < len(self._groups)
+
+    @property
+    def is_clearing(self) -> bool:
+        """Whether the main processes have ended and what they have left is being ended."""
+        return self._leftovers is not None
+
+    def has_signalled(self, name: str) -> bool:
+        """Whether a program has got its stop signal and has not ended yet."""
+        is_done = name in self._signalled and name not in self._spared
+        return is_done and bool(self._groups[name].get_unstopped_processes())
+
+    def ask_again(self, then: str) -> None:
+        """Somebody asks once more: the signal once more, and whatever follows it this time."""
+        self._then = then or self._then
+        for name in self._signalled:
+            if name in self._pids and self._groups[name].get_unstopped_processes():
+                processes.send_to(self._pids[name], self._ladders[name].signal, whole_group=False)
+                self._follow(name, then)
 
     def step(self) -> bool:
         """Go on; whether the whole wave is gone."""
@@ -106,22 +134,36 @@ class _Wave:
                 self._signalled[name] = time.monotonic()
                 group.stop_all()
                 self._signal_if_left_to_us(name)
+                self._follow(name, self._then)
             elif name in self._signalled:
                 self._kill_if_late(name)
         if any(group.get_unstopped_processes() for group in self._groups.values()):
             return False
-        if any(self._is_finishing(name) and not self._is_late(name) for name in self._groups):
+        if any(self._is_busy(name) and not self._is_late(name) for name in self._groups):
             return False
         if self._leftovers is None:
             longest = max((ladder.grace_s for ladder in self._ladders.values()), default=0.0)
             self._leftovers = _Leftovers(lambda marked: marked.program in self._groups, self._box, grace_s=longest)
         return self._leftovers.are_gone()
 
-    def _start_script(self, name: str, ladder: Ladder) -> int | None:
-        if ladder.script is None:
+    def _is_busy(self, name: str) -> bool:
+        script = self._last_scripts.get(name)
+        return self._is_finishing(name) or (script is not None and self._take_status(script) is None)
+
+    def _follow(self, name: str, then: str) -> None:
+        """What runsv does after the signal of a stop: CONT for what is paused, and ``control/d`` or ``control/x``."""
+        if not then or name not in self._pids:
+            return
+        processes.send_to(self._pids[name], "CONT", whole_group=False)
+        script = self._start_script(name, self._ladders[name].control(then))
+        if script is not None:
+            self._last_scripts[name] = script
+
+    def _start_script(self, name: str, script: str | None) -> int | None:
+        if script is None:
             return None
         try:
-            return spawn_script(["/bin/sh", ladder.script], self._box.program_log(name))
+            return spawn_script(["/bin/sh", script], self._box.program_log(name))
         except OSError:
             return None  # then its signal comes at once; nothing here may hold up the end
 

@@ -49,6 +49,8 @@ class Supervised:
             ladder = ladders[program.name]
             if ladder.instead and program.name not in spared and program.pid is not None:
                 processes.send_to(program.pid, ladder.signal, whole_group=ladder.whole_group)
+            if program.paused and program.pid is not None:  # else it could heed nothing but KILL
+                processes.send_to(program.pid, "CONT", whole_group=False)
 
     def living(self, names: Collection[str]) -> list[ObservedProgram]:
         left = [p for p in self._supervisor.observe(names).programs if p.state not in _DOWN]
@@ -60,12 +62,14 @@ class Supervised:
 class Stopper:
     """Stops programs, many at a time. ``stuck`` says of which not even KILL ended everything, and why."""
 
-    def __init__(self, box: Box, hold: Hold, mark: str, say: Callable[[str, str], None]) -> None:
+    def __init__(self, box: Box, hold: Hold, mark: str, say: Callable[[str, str], None], then: str = "") -> None:
+        """``then`` says what a stop is for, as runsv's letters do: "d" down, "x" the end, nothing for a restart."""
         self.stuck: dict[str, str] = {}
         self._box = box
         self._hold = hold
         self._mark = mark
         self._say = say
+        self._then = then
 
     def stop_in_waves(self, programs: Iterable[ObservedProgram], waves: Mapping[str, int]) -> None:
         """Stop programs in reverse waves, each wave together; ``waves`` is by program name."""
@@ -84,7 +88,10 @@ class Stopper:
         self._wait_until_drained(ladders.values())
         spared = self._run_scripts(programs, ladders)
         self._hold.send(programs, ladders, spared)
+        following = self._start_following(programs, ladders)
         self._wait_until_down(programs, ladders)
+        for child, deadline in following:
+            scripts.wait_until_ended(child, deadline)
         self._end_leftovers(programs, ladders)
 
     def _run_scripts(self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]) -> set[str]:
@@ -107,6 +114,19 @@ class Stopper:
             elif code and not ladders[name].instead:  # there it means: send the signal
                 self._say(name, f"its stop script failed ({scripts.describe_code(code)})")
         return spared
+
+    def _start_following(
+        self, programs: Sequence[ObservedProgram], ladders: Mapping[str, Ladder]
+    ) -> list[tuple[subprocess.Popen[bytes], float]]:
+        """The scripts that follow the signal, ``control/d`` or ``control/x``, and when each has to have ended."""
+        started = []
+        for program in programs:
+            script = ladders[program.name].control(self._then) if self._then and program.pid is not None else None
+            if script is not None:
+                log = self._box.program_log(program.name)
+                child = scripts.start_script([script], log, self._mark, append=True)
+                started.append((child, clock.now() + ladders[program.name].grace_s))
+        return started
 
     def _wait_until_drained(self, ladders: Iterable[Ladder]) -> None:
         """The last words of a program that has ended are for its logger to read."""

@@ -86,6 +86,9 @@ class Supervisor:
     def pid(self) -> int:
         return self._connection.peer_pid
 
+    def close(self) -> None:
+        self._connection.close()
+
     def is_up(self) -> bool:
         """Whether it takes orders; it does not while it shuts down. Raises Unavailable when it says nothing."""
         try:
@@ -164,6 +167,23 @@ class Supervisor:
     def signal(self, programs: Iterable[ObservedProgram], name: str) -> None:
         """Send a signal to the main process of programs."""
         self._each("supervisor.signalProcess", {f"{p.name}:{p.fingerprint}": (name,) for p in programs})
+
+    def control(self, name: str, letters: str) -> bool:
+        """Ask a program for letters of runsv(8); False where our plug-in is not there to heed them."""
+        return self._ask_plugin("bootstrap.control", name, letters)
+
+    def want(self, names: Iterable[str], want: str) -> None:
+        """Say whether these are to be started again when they end ("u", "d"), or ("") that nobody says so any more."""
+        self._ask_plugin("bootstrap.want", list(names), want)
+
+    def _ask_plugin(self, method: str, *arguments: Any) -> bool:
+        try:
+            self._connection.call(method, *arguments)
+        except Fault as fault:
+            if fault.code != _UNKNOWN_METHOD:
+                raise _unavailable("ask", fault) from fault
+            return False
+        return True
 
     def shut_down(self) -> None:
         """End supervisord, and wait for its end. Stop the programs first: its own way says nothing meanwhile."""
@@ -248,6 +268,10 @@ def _parse_program(raw: dict[str, Any]) -> ObservedProgram:
         deaths=raw["deaths"],
         last_exit=last and LastExit(code=last["code"], signal=last["signal"], cause=last["cause"], at=last["at"]),
         log_start=tuple(raw.get("log_start") or (None, 0)),
+        finishing=raw.get("finishing", False),
+        want=raw.get("want"),
+        paused=raw.get("paused", False),
+        got_term=raw.get("got_term", raw["state"] == 40),
     )
 
 

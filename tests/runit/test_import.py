@@ -141,8 +141,8 @@ def test_a_directory_below_services_is_a_service_as_it_is(sandbox, originals, tm
 def test_import_says_what_it_understood_and_what_it_could_not_keep(sandbox, originals):
     done = sandbox.run("import", "runit", str(originals / "nginx"), str(originals / "not-executable"))
     assert done.stdout == (
-        "nginx  run, log/run\n"
-        "nginx  not kept: control/h (stands for HUP)\n"
+        "nginx  run, control/h, log/run\n"
+        "nginx  not kept: log/finish (runsv does not run it either)\n"
         "not-executable  run\n"
         "not-executable  not kept: finish (it cannot be executed)\n"
         "not-executable  not kept: check (it cannot be executed)\n"
@@ -151,6 +151,7 @@ def test_import_says_what_it_understood_and_what_it_could_not_keep(sandbox, orig
     assert (sandbox.root / "services/nginx/service.yaml").read_text() == (
         f"# The service directory {originals}/nginx, as `bootstrap import runit` understood it.\n"
         "processes:\n  run:\n    command: exec ./run\n    log: cd log && exec ./run\n    stop:\n      grace: 60s\n"
+        "    restart:\n      starts: 1000\n    control:\n      h: ./control/h\n"
     )
     again = sandbox.run("import", "runit", str(originals / "nginx"), "--json", code=2)
     assert json.loads(again.stdout)["error"]["message"].startswith(

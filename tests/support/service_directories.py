@@ -16,6 +16,7 @@ DIRECTORIES = {
     "nginx": {
         "run": SH + SAY + "exec 2>&1\nsay run\necho nginx: starting\n" + SLEEP,
         "log/run": LOG,
+        "log/finish": SH + SAY + "say log finish\n",
         "control/h": SH + "exit 0\n",
     },
     "sshd": {"run": SH + SAY + "exec 2>&1\nsay run $#\n[ -d /tmp ] || exit 1\n" + SLEEP, "finish": FINISH},
@@ -91,6 +92,28 @@ DIRECTORIES = {
     "logger-filters": {
         "run": SH + SAY + "exec 2>&1\nsay run\nfor word in a b c; do echo $word; done\n" + SLEEP,
         "log/run": SH + 'while read word; do echo "[$word]" >>"$EVIDENCE/{name}.log"; done\n',
+    },
+    "controlled": {
+        "run": SH + SAY + "say run\ntrap 'say TERM; exit 0' TERM\nsay armed\nwhile :; do sleep 0.05; done\n",
+        "control/u": SH + SAY + "say control u\n",
+        "control/d": SH + 'echo down >>"$EVIDENCE/{name}.d"\n',
+        "control/x": SH + 'echo never >>"$EVIDENCE/{name}.x"\n',
+    },
+    "last-words": {
+        "run": SH + SAY + "say run\n" + SLEEP,
+        "finish": SH + SAY + 'say finish "$@"\necho finish was here\n',
+        "log/run": LOG,
+    },
+    "logger-by-hand": {
+        "run": SH + SAY + "say run\n" + SLEEP,
+        "log/run": SH + 'echo never >"$EVIDENCE/{name}.log"\nexec cat\n',
+        "log/down": "",
+    },
+    "logger-checked": {
+        "run": SH + SAY + "exec 2>&1\nsay run\necho one line\n" + SLEEP,
+        "log/run": LOG,
+        "log/check": SH + "exec true\n",
+        "log/finish": SH + 'echo never >>"$EVIDENCE/{name}.finish"\n',
     },
     "everything": {
         "run": SH + SAY + "exec 2>&1\nsay run\necho hello\ntouch up\n" + SLEEP,

@@ -21,6 +21,8 @@ from supervisor.states import ProcessStates, SupervisorStates
         (options.ServerOptions, "waitpid", ["self"]),
         (options.ServerOptions, "fork", ["self"]),
         (process.Subprocess, "get_execv_args", ["self"]),
+        (process.Subprocess, "spawn", ["self"]),
+        (process.Subprocess, "stop", ["self"]),
         (options.ServerOptions, "get_socket_map", ["self"]),
         (options.ServerOptions, "process_groups_from_parser", ["self", "parser"]),
         (process.Subprocess, "change_state", ["self", "new_state", "expected"]),
@@ -64,6 +66,14 @@ def test_a_spawn_asks_for_arguments_then_makes_pipes_then_forks_and_goes_on_as_p
     order = ["self.get_execv_args()", "self.dispatchers, self.pipes =", "options.fork()", "_spawn_as_parent(pid)"]
     places = [source.index(word) for word in order]
     assert places == sorted(places)
+
+
+def test_what_has_ended_may_be_called_stopped_instead_of_what_supervisord_makes_of_it():
+    """Nothing after the last word about an end asks for another state; and what is stopped stays so."""
+    source = inspect.getsource(process.Subprocess.finish)
+    after = source[source.rindex("change_state(ProcessStates.EXITED") :]
+    assert "_assertInState" not in after
+    assert "state == ProcessStates.STOPPED and not self.laststart" in inspect.getsource(process.Subprocess.transition)
 
 
 def test_a_backoff_beyond_the_retries_is_given_up_and_a_due_one_is_spawned():
