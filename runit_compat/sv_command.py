@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WAIT_S = 7
 USAGE = "usage: {name} [-v] [-w sec] command service ...\n\n"
 USAGE_LSB = "usage: {name} [-w sec] command\n\n"
-VERSION = "$Id: 2.1.2 $"
+VERSION = "$Id: 900314260c6d52c986c5357673bea2f3bd3f4698 $\n"  # what runit 2.1.2 says
 
 # words that are more than their first letter: the letters, and whether KILL follows in the end
 _WORDS = {
@@ -55,23 +55,7 @@ def parse_command(words: list[str], name: str, environ: Mapping[str, str]) -> Co
     """Parse what follows the name of the program. Raises UsageError."""
     lsb = name != "sv"
     usage = UsageError((USAGE_LSB if lsb else USAGE).format(name=name))
-    wait_s = _number(environ.get("SVWAIT", ""), WAIT_S)
-    verbose = False
-    rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        option = rest.pop(0)
-        if option == "--":
-            break
-        for index, letter in enumerate(option[1:], start=1):
-            verbose = verbose or letter in "wv"
-            if letter == "w":
-                value = option[index + 1 :] or (rest.pop(0) if rest else None)
-                if value is None:
-                    raise UsageError(f"{name}: option requires an argument -- w\n{usage}")
-                wait_s = _number(value, wait_s)
-                break
-            if letter != "v":
-                raise UsageError(f"{name}: illegal option -- {letter}\n{usage}")
+    rest, wait_s, verbose = _parse_options(words, name, usage, _number(environ.get("SVWAIT", ""), WAIT_S))
     if not rest:
         raise usage
     action, services = rest[0], tuple(rest[1:])
@@ -89,6 +73,29 @@ def parse_command(words: list[str], name: str, environ: Mapping[str, str]) -> Co
         wait_s=wait_s,
         lsb=lsb,
     )
+
+
+def _parse_options(words: list[str], name: str, usage: UsageError, wait_s: int) -> tuple[list[str], int, bool]:
+    """What is left of the words, how long to wait, and whether to wait at all."""
+    verbose = False
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        option = rest.pop(0)
+        if option == "--":
+            break
+        for index, letter in enumerate(option[1:], start=1):
+            verbose = verbose or letter in "wv"
+            if letter == "w":
+                value = option[index + 1 :] or (rest.pop(0) if rest else None)
+                if value is None:
+                    raise UsageError(f"{name}: option requires an argument -- w\n{usage}")
+                wait_s = _number(value, wait_s)
+                break
+            if letter == "V":
+                raise UsageError(f"{VERSION}{usage}")
+            if letter != "v":
+                raise UsageError(f"{name}: illegal option -- {letter}\n{usage}")
+    return rest, wait_s, verbose
 
 
 def _meaning(action: str, usage: UsageError, *, lsb: bool) -> tuple[str, str, bool, bool]:

@@ -14,11 +14,9 @@ class Seen:
     seconds: int  # in this state
     normally_up: bool = True
     paused: bool = False
-    want_up: bool = False  # said of what is down
-    want_down: bool = False  # said of what runs
+    want: str = "u"  # or "d": whether it is started again when it ends
     got_term: bool = False
-    is_ready: bool = True
-    log: Seen | None = None
+    is_new: bool = False  # whether it has come to this state since sv was started
 
 
 def describe(seen: Seen, label: str) -> str:
@@ -28,34 +26,41 @@ def describe(seen: Seen, label: str) -> str:
     words += ["normally down"] * (alive and not seen.normally_up)
     words += ["normally up"] * (not alive and seen.normally_up)
     words += ["paused"] * (alive and seen.paused)
-    words += ["want up"] * (not alive and seen.want_up)
-    words += ["want down"] * (alive and seen.want_down)
+    words += ["want up"] * (not alive and seen.want == "u")
+    words += ["want down"] * (alive and seen.want == "d")
     words += ["got TERM"] * (alive and seen.got_term)
     return ", ".join(words)
 
 
-def describe_whole(seen: Seen, label: str) -> str:
-    """What ``sv status`` says: with the logger, if there is one."""
-    log = "" if seen.log is None else f"; {describe(seen.log, 'log')}"
-    return describe(seen, label) + log
+def needs_no_letter(letters: str, seen: Seen) -> bool:
+    """Whether it is wanted so already; a service that is to go down may have heeded nothing yet."""
+    return letters[0] == seen.want and (letters[0] != "d" or seen.got_term)
 
 
-def has_taken_effect(letters: str, seen: Seen, before: Seen) -> bool:
-    """Whether the service is as these letters ask; ``before`` is how it was when it was asked."""
-    return all(_is_done(letter, seen, before) for letter in letters)
+def asks_for_check(letters: str, seen: Seen) -> bool:
+    """Whether it takes the check script to tell if this has taken effect, all else being well."""
+    is_up = "u" in letters and seen.state == "run"
+    is_back = bool({"t", "k"} & set(letters)) and seen.is_new and not seen.got_term
+    return seen.pid > 0 and (is_up or is_back or "C" in letters)
 
 
-def _is_done(letter: str, seen: Seen, before: Seen) -> bool:
+def has_taken_effect(letters: str, seen: Seen, *, is_available: bool = True) -> bool:
+    """Whether the service is as these letters ask; ``is_available`` is what its check script says."""
+    return all(_is_done(letter, seen, is_available=is_available) for letter in letters)
+
+
+def _is_done(letter: str, seen: Seen, *, is_available: bool) -> bool:
     alive = seen.pid > 0
     if letter in "tk":
-        has_restarted = alive and seen.pid != before.pid and not seen.got_term and seen.is_ready
-        return has_restarted or (not alive and not seen.want_up)
-    wanted = {
-        "u": alive and seen.state == "run" and seen.is_ready,
-        "d": not alive,
-        "x": not alive,
-        "C": not alive or seen.is_ready,
+        is_back = alive and seen.is_new and not seen.got_term and is_available
+        return is_back or (not alive and seen.want == "d")
+    done = {
+        "x": False,  # it is done when there is nothing to see any more
+        "u": alive and seen.state == "run" and is_available,
+        "d": not alive and seen.state == "down",
+        "o": seen.want == "d" if alive else seen.is_new,
+        "C": not alive or is_available,
         "p": not alive or seen.paused,
         "c": not alive or not seen.paused,
     }
-    return wanted.get(letter, True)  # other signals: they were sent
+    return done.get(letter, True)  # other signals: they were sent

@@ -32,8 +32,11 @@ def sv(settings: Settings, words: tuple[str, ...]) -> int:
     try-restart, check                       restart what runs; wait until it is ready
     term, kill, hup, alarm, interrupt, quit, 1, 2, pause, cont   signals
 
-    A service is a program (api-web), a service of one or more programs (api), or a path that ends in one.
-    """
-    from runit_compat.sv import main  # noqa: PLC0415 - not for --help
+    once                                     start, and leave it so when it ends
 
-    return main(settings.box, list(words), "sv")
+    A service is a program (api-web), a service of one or more programs (api), or a path: of a service directory that
+    a runsv supervises, or one that ends in ours. With $SVDIR, names are looked for there first.
+    """
+    from runit_compat.sv_entry import run  # noqa: PLC0415 - not for --help
+
+    return run(settings.box, list(words), "sv")

@@ -1,13 +1,19 @@
-"""What sv's words mean, and what they do to services of several programs and to boxes that are down."""
+"""What sv's words mean, and what they do to services of several programs, without a box, and across an `up`."""
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
+
 import pytest
 
+from runit_compat.sv_box import Programs
 from runit_compat.sv_command import Command, UsageError, parse_command
-from runit_compat.sv_words import Seen, describe, describe_whole, has_taken_effect
+from runit_compat.sv_words import Seen, asks_for_check, describe, has_taken_effect, needs_no_letter
+from support.sandbox import kill_and_wait, wait_until
 
-DOWN = Seen(state="down", pid=0, seconds=3)
+DOWN = Seen(state="down", pid=0, seconds=3, want="d")
 UP = Seen(state="run", pid=7, seconds=2)
 
 
@@ -39,10 +45,10 @@ def test_an_init_script_names_the_service():
     ("seen", "line"),
     [
         (DOWN, "down: api: 3s, normally up"),
-        (Seen(state="down", pid=0, seconds=0, normally_up=False, want_up=True), "down: api: 0s, want up"),
+        (Seen(state="down", pid=0, seconds=0, normally_up=False), "down: api: 0s, want up"),
         (UP, "run: api: (pid 7) 2s"),
         (
-            Seen(state="run", pid=7, seconds=0, normally_up=False, paused=True, want_down=True, got_term=True),
+            Seen(state="run", pid=7, seconds=0, normally_up=False, paused=True, want="d", got_term=True),
             "run: api: (pid 7) 0s, normally down, paused, want down, got TERM",
         ),
     ],
@@ -51,28 +57,65 @@ def test_lines(seen, line):
     assert describe(seen, "api") == line
 
 
-def test_a_logger_stands_behind_its_program():
-    seen = Seen(state="run", pid=7, seconds=2, log=UP)
-    assert describe_whole(seen, "api") == "run: api: (pid 7) 2s; run: log: (pid 7) 2s"
+AGAIN = Seen(state="run", pid=8, seconds=0, is_new=True)
+FINISHING = Seen(state="finish", pid=9, seconds=2)
 
 
 @pytest.mark.parametrize(
-    ("letters", "seen", "before", "expected"),
+    ("letters", "seen", "is_available", "expected"),
     [
-        ("u", UP, DOWN, True),
-        ("u", DOWN, DOWN, False),
-        ("d", UP, UP, False),
-        ("t", UP, UP, False),
-        ("t", Seen(state="run", pid=8, seconds=0), UP, True),
-        ("t", Seen(state="down", pid=0, seconds=0, want_up=True), UP, False),
-        ("t", DOWN, UP, True),
-        ("C", Seen(state="run", pid=7, seconds=0, is_ready=False), UP, False),
-        ("p", UP, UP, False),
-        ("h", UP, UP, True),
+        ("u", UP, True, True),
+        ("u", UP, False, False),
+        ("u", DOWN, True, False),
+        ("u", FINISHING, True, False),
+        ("d", UP, True, False),
+        ("d", FINISHING, True, False),
+        ("d", DOWN, True, True),
+        ("t", UP, True, False),
+        ("t", AGAIN, True, True),
+        ("t", AGAIN, False, False),
+        ("t", Seen(state="run", pid=8, seconds=0, is_new=True, got_term=True), True, False),
+        ("t", Seen(state="down", pid=0, seconds=0), True, False),
+        ("t", DOWN, True, True),
+        ("tcu", AGAIN, True, True),
+        ("tcu", DOWN, True, False),
+        ("o", UP, True, False),
+        ("o", Seen(state="run", pid=7, seconds=2, want="d"), True, True),
+        ("o", DOWN, True, False),
+        ("o", Seen(state="down", pid=0, seconds=0, want="d", is_new=True), True, True),
+        ("C", UP, False, False),
+        ("C", DOWN, False, True),
+        ("x", DOWN, True, False),
+        ("p", UP, True, False),
+        ("p", Seen(state="run", pid=7, seconds=2, paused=True), True, True),
+        ("c", Seen(state="run", pid=7, seconds=2, paused=True), True, False),
+        ("h", UP, True, True),
     ],
 )
-def test_effects(letters, seen, before, expected):
-    assert has_taken_effect(letters, seen, before) is expected
+def test_effects(letters, seen, is_available, expected):
+    assert has_taken_effect(letters, seen, is_available=is_available) is expected
+
+
+@pytest.mark.parametrize(
+    ("letters", "seen", "expected"),
+    [("u", UP, True), ("u", DOWN, False), ("C", UP, True), ("t", UP, False), ("t", AGAIN, True), ("d", UP, False)],
+)
+def test_a_check_runs_only_where_it_decides(letters, seen, expected):
+    assert asks_for_check(letters, seen) is expected
+
+
+@pytest.mark.parametrize(
+    ("letters", "seen", "expected"),
+    [
+        ("u", UP, True),
+        ("u", DOWN, False),
+        ("d", DOWN, False),
+        ("d", Seen(state="run", pid=7, seconds=2, want="d", got_term=True), True),
+        ("tcu", UP, False),
+    ],
+)
+def test_what_is_wanted_already_is_not_sent(letters, seen, expected):
+    assert needs_no_letter(letters, seen) is expected
 
 
 def test_a_service_of_several_programs_and_a_box_that_is_down(sandbox):
@@ -85,12 +128,84 @@ def test_a_service_of_several_programs_and_a_box_that_is_down(sandbox):
     assert sandbox.run("sv", "stop", "api").stdout == (
         "ok: down: api-web: 0s, normally up\nok: down: api-worker: 0s, normally up\n"
     )
-    assert sandbox.run("sv", "once", "/etc/service/api-web", code=1).stdout == (
-        "fail: /etc/service/api-web: unable to run once: bootstrap starts again what exits\n"
-    )
+    assert sandbox.run("sv", "-v", "once", "/etc/service/api-web").stdout.endswith("s, want down\n")
+    assert sandbox.run("sv", "stop", "api-web").stdout == "ok: down: api-web: 0s, normally up\n"
     assert sandbox.run("sv", "start", "api-web").stdout.startswith("ok: run: api-web: (pid ")
     sandbox.run("up")
     sandbox.run("down")
     assert sandbox.run("sv", "status", "api-web", code=1).stdout == (
         "fail: api-web: unable to change to service directory: file does not exist\n"
     )
+
+
+def test_without_our_plug_in_it_is_the_verbs_that_act(sandbox):
+    sandbox.environ["BOOTSTRAP_PLUGIN"] = "off"
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    assert sandbox.run("sv", "stop", "api").stdout == "ok: down: api: 0s, normally up\n"
+    assert sandbox.run("sv", "once", "api", code=1).stdout == (
+        "fail: api: unable to run once: bootstrap's plug-in for supervisord is off\n"
+    )
+    assert sandbox.run("sv", "start", "api").stdout.startswith("ok: run: api: (pid ")
+    before = sandbox.pids()["api-web"]
+    assert sandbox.run("sv", "-w", "20", "restart", "api").stdout.startswith("ok: run: api: (pid ")
+    assert sandbox.pids()["api-web"] != before
+
+
+def test_what_sv_has_paused_the_verbs_can_stop(sandbox):
+    sandbox.sleeper("api", command="exec sleep 1000")
+    sandbox.run("up")
+    for verb in ("restart", "stop"):
+        assert "paused" in sandbox.run("sv", "-v", "pause", "api").stdout
+        sandbox.run(verb, timeout=8)  # the grace is 10 s
+
+
+def test_once_lasts_until_somebody_wants_it_up(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    sandbox.run("sv", "stop", "api")
+    sandbox.run("sv", "-v", "once", "api")
+    os.kill(sandbox.pids()["api-web"], signal.SIGKILL)
+    wait_until(lambda: sandbox.status()["programs"][0]["state"] == "stopped", "its end")
+    sandbox.run("sv", "-v", "once", "api")
+    pid = sandbox.pids()["api-web"]
+    sandbox.run("up")
+    assert sandbox.pids() == {"api-web": pid}, "it runs as it should"
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: sandbox.pids().get("api-web") not in {None, pid}, "its return")
+
+
+def test_what_a_dead_supervisor_ran_once_is_not_started_again(sandbox):
+    sandbox.sleeper("api")
+    sandbox.sleeper("web")
+    sandbox.run("up")
+    sandbox.run("sv", "stop", "api")
+    sandbox.run("sv", "-v", "once", "api")
+    boot = sandbox.start("boot")
+    wait_until(lambda: sandbox.status()["converged"] is not None, "boot")
+    old = sandbox.daemon
+    kill_and_wait(old)
+    wait_until(lambda: sandbox.daemon != old and "web-web" in sandbox.pids(), "the other to be back")
+    assert list(sandbox.pids()) == ["web-web"]
+    boot.send_signal(signal.SIGTERM)
+    boot.wait(30)
+
+
+def test_what_requests_reach_is_stopped_and_started_by_the_verbs(sandbox):
+    """They lead requests away first, and back when it is ready; tests/end_to_end has that."""
+    sandbox.sleeper("api")
+    sandbox.sleeper("web")
+    sandbox.run("up")
+    programs = Programs(sandbox.box, 0.0)
+    traffic = {"groups": ["front"], "dns": None, "ports": {"web-web": 8001}}
+    programs._generation = replace(programs._generation, traffic=traffic)
+    ((_, reached),) = programs.find("web")
+    ((_, other),) = programs.find("api")
+    assert [letters for letters in ("d", "x", "t", "tcu", "u", "o", "h", "k") if reached._is_reached(letters)] == [
+        *("d", "x", "t", "tcu", "u")
+    ]
+    assert not other._is_reached("d")
+    before = sandbox.pids()["web-web"]
+    reached.send("t")
+    wait_until(lambda: sandbox.pids().get("web-web") not in {None, before}, "its restart, in the background")
+    programs.close()
