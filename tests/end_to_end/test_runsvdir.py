@@ -95,6 +95,42 @@ def test_down_stops_in_reverse_order_and_up_starts_again(runit):
     wait_until(runit.is_whole, "it to be up again")
 
 
+def test_a_run_script_may_type_up_again_and_again(sandbox, tmp_path):
+    """As stage 2 of a runit box may have it: runsv starts what has ended once more, a second later."""
+    if shutil.which("runsvdir") is None:
+        give_up("no runsvdir here (Debian: runit)")
+    sandbox.sleeper("api")
+    sandbox.sleeper("web")
+    (sandbox.root / "bootstrap.env").write_text("BOOTSTRAP_MODE=review\n")
+    codes = tmp_path / "codes"
+    run = tmp_path / "sv/stage-2/run"
+    run.parent.mkdir(parents=True)
+    run.write_text(f"#!/bin/sh\n{COMMAND} --root {sandbox.root} up\necho $? >>{codes}\n")
+    run.chmod(0o755)
+    said = (tmp_path / "said").open("wb")
+    with said:
+        runsvdir = subprocess.Popen(
+            ["runsvdir", "-P", tmp_path / "sv"], env=sandbox.environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+    try:
+
+        def rounds():
+            return codes.read_text().split() if codes.exists() else []
+
+        wait_until(lambda: len(rounds()) >= 2, "two rounds")
+        before = sandbox.pids()
+        sandbox.config("services/web/common/WORD", "new")
+        wait_until(lambda: sandbox.pids().get("web-web") not in {None, before["web-web"]}, "what has changed")
+        assert sandbox.pids()["api-web"] == before["api-web"]
+        subprocess.run(["sv", "-w", "30", "down", tmp_path / "sv/stage-2"], check=True, stdout=subprocess.DEVNULL)
+        assert set(rounds()) == {"0"}
+        assert sandbox.pids().keys() == before.keys()
+        assert b"nothing to do: 2 programs as they should be" in (tmp_path / "said").read_bytes()
+    finally:
+        runsvdir.send_signal(signal.SIGHUP)
+        runsvdir.wait(30)
+
+
 def test_a_boot_that_is_killed_while_it_should_be_down_still_leaves_nothing(runit):
     boot = runit.boot_pid
     os.kill(runit.sandbox.pids()["web-web"], signal.SIGSTOP)  # so that its stop takes its time
