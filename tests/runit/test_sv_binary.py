@@ -14,6 +14,7 @@ import pytest
 
 from support.private_world import give_up
 from support.sandbox import COMMAND, wait_until
+from support.sv_worlds import children_of
 
 LOOP = "while :; do sleep 0.05; done\n"
 SCRIPTS = {
@@ -106,9 +107,9 @@ class Theirs:
         return subprocess.run(["sv", *words], capture_output=True, text=True, check=False, env=environ, timeout=60)
 
     def end(self):
-        pids = [self.pid(name) for name in SCRIPTS]
-        self.process.send_signal(signal.SIGHUP)
-        for pid in filter(None, pids):
+        runsvs = children_of(self.process.pid)
+        self.process.kill()  # from the top: who is killed first starts nobody again
+        for pid in [*runsvs, *(child for runsv in runsvs for child in children_of(runsv))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(30)

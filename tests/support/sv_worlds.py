@@ -100,9 +100,9 @@ class Theirs(World):
     def end(self):
         """All of it, whatever state it is in; only what runsv says is its own is signalled."""
         paths = [path for name in self._names for path in (name, f"{name}/log")]
-        runsvs = _children(self._runsvdir.pid)
+        runsvs = children_of(self._runsvdir.pid)
         self._runsvdir.kill()
-        for pid in [*runsvs, *(child for runsv in runsvs for child in _children(runsv))]:
+        for pid in [*runsvs, *(child for runsv in runsvs for child in children_of(runsv))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for pid in filter(None, map(self.pid_of, paths)):
@@ -154,7 +154,7 @@ def _link(folder, target, name):
     return link
 
 
-def _children(pid):
+def children_of(pid):
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
