@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from support.checkout import make_checkout, run_all
 from support.private_world import give_up
+from support.runsvdirs import end_from_the_top
 from support.sandbox import wait_until
 
 AWKWARD = 'it\'s 100% $HOME `id` "quoted" \\ \t漢'
@@ -38,8 +38,7 @@ def runsvdir(tmp_path):
 
     yield start
     for process in started:
-        process.send_signal(signal.SIGHUP)
-        process.wait(30)
+        end_from_the_top(process)
 
 
 def sv(*words):

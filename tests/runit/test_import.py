@@ -14,6 +14,7 @@ import pytest
 
 from support import service_directories
 from support.private_world import give_up
+from support.runsvdirs import end_from_the_top
 from support.sandbox import wait_until
 from support.service_directories import ARMED, DIRECTORIES, STARTED_BY_HAND
 
@@ -81,8 +82,7 @@ def under_runit(folder, evidence, suffix=""):
                 )
             )
     finally:
-        runsvdir.send_signal(signal.SIGHUP)
-        runsvdir.wait(30)
+        end_from_the_top(runsvdir)
     return evidence.all()
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.private_world import give_up
+from support.runsvdirs import end_from_the_top
 from support.sandbox import COMMAND, wait_until
-from support.sv_worlds import children_of
 
 LOOP = "while :; do sleep 0.05; done\n"
 SCRIPTS = {
@@ -107,12 +105,7 @@ class Theirs:
         return subprocess.run(["sv", *words], capture_output=True, text=True, check=False, env=environ, timeout=60)
 
     def end(self):
-        runsvs = children_of(self.process.pid)
-        self.process.kill()  # from the top: who is killed first starts nobody again
-        for pid in [*runsvs, *(child for runsv in runsvs for child in children_of(runsv))]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait(30)
+        end_from_the_top(self.process)
 
 
 @pytest.fixture

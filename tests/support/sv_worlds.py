@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 from runit_compat.supervise import TroubleError
 from runit_compat.sv_box import Programs
 from runit_compat.sv_words import describe
 from support.private_world import give_up
+from support.runsvdirs import children_of
 from support.sandbox import COMMAND, wait_until
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -152,10 +152,3 @@ def _link(folder, target, name):
     if not link.is_symlink():
         link.symlink_to(target)
     return link
-
-
-def children_of(pid):
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
