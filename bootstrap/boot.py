@@ -275,7 +275,7 @@ def _register(box: Box, outcome: Outcome, request: Request, say: Say) -> Outcome
     from bootstrap.traffic import parse_traffic  # noqa: PLC0415 - few boxes have either
 
     wanted = parse_traffic(outcome.generation.traffic)
-    if wanted is not None and wanted.serves(outcome.failures):
+    if wanted is not None and wanted.serves((*outcome.failures, *by_hand.read_stopped(box))):
         return outcome
     try:
         with request.witness.phase("registered"):

@@ -8,8 +8,9 @@ from bootstrap.errors import ApplyFailed, BootstrapError, Unavailable
 from bootstrap.patterns import select_programs
 from bootstrap.reconcile import Action, Replace, Start, stopped_by
 from bootstrap.rendering import waves_of
+from bootstrap.spelling import listed
 from bootstrap.traffic import parse_traffic
-from bootstrap.world import abandoned, by_hand, clock, lock, processes, store, supervisord, traffic
+from bootstrap.world import abandoned, by_hand, clock, lock, processes, readiness, store, supervisord, traffic
 from bootstrap.world.apply import Apply, Outcome
 from bootstrap.world.stopping import Stopper, Supervised
 
@@ -184,9 +185,15 @@ def _act(
 
 
 def _join(box: Box, generation: Generation | None, say: Say) -> None:
-    """Where everything that requests reach runs; what is not ready yet will join when it is."""
+    """Where everything that requests reach runs, ready; what is not ready yet will join when it is."""
     wanted = None if generation is None else parse_traffic(generation.traffic)
-    if wanted is None or wanted.serves(by_hand.read_stopped(box)):
+    supervisor = supervisord.connect(box)
+    if wanted is None or supervisor is None:
+        return
+    ready = readiness.read_ready(box, generation, supervisor.observe(), processes.new_mark(box))
+    unready = wanted.ports.keys() - (ready - by_hand.read_stopped(box))
+    if unready:
+        say("", f"not registered yet: {listed(sorted(unready))} {'is' if len(unready) == 1 else 'are'} not ready")
         return
     traffic.join(box, wanted, lambda text: say("", text))
 

@@ -1,18 +1,20 @@
 """Load balancer and name: joining them when what they reach is ready, leaving them before it stops.
 
-A record in the run directory says what was joined. It is written before joining and removed after leaving, so that
-whoever is killed in between leaves rather once too often. A mark in the state directory keeps a box out, whatever runs
+A record in the run directory says what was joined. It is written before joining and removed after leaving, and while
+either is under way it says that it is not whole: so whoever is killed in between leaves, and joins, rather once too
+often. A mark in the state directory keeps a box out, whatever runs
 on it, until it is taken away: a person has drained it, or its group has put it on standby.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.errors import BootstrapError, Unavailable
+from bootstrap.errors import ApplyFailed, BootstrapError, Unavailable
 from bootstrap.spelling import listed
 from bootstrap.traffic import Traffic, parse_traffic, render_traffic
 from bootstrap.world import clock, disk
@@ -35,12 +37,13 @@ class Joined:
 
     traffic: Traffic
     instance: Instance
-    is_whole: bool  # joining has succeeded
+    is_whole: bool  # joining has succeeded, and leaving has not begun
 
 
-def join(box: Box, traffic: Traffic, say: Callable[[str], None]) -> None:
+def join(box: Box, traffic: Traffic, say: Callable[[str], None], *, give_up: Callable[[], float] | None = None) -> None:
     """Have requests sent here; does nothing where they are, on a box that is kept out, or outside of EC2.
 
+    ``give_up`` tells the moment (of ``clock.now()``) when trying must end; it may move. The caller holds the lock.
     Raises TagError for a target group or zone that does not exist, Unavailable, and what else AWS refuses.
     """
     joined = read_joined(box)
@@ -51,7 +54,7 @@ def join(box: Box, traffic: Traffic, say: Callable[[str], None]) -> None:
         say(f"not registered with {_named(traffic)}: this machine is no EC2 instance")
         return
     _write(box, Joined(traffic=_both(joined, traffic), instance=instance, is_whole=False))
-    _run("join", instance, traffic)
+    _run("join", instance, traffic, give_up)
     if joined is not None and (stale := _without(joined.traffic, traffic)) is not None:
         _run("leave", instance, stale, limit_s=0.0, force=True)
     _write(box, Joined(traffic=traffic, instance=instance, is_whole=True))
@@ -77,16 +80,21 @@ def leave(
     began = clock.now()
     limit_s = PATIENCE_S if give_up is None else max(0.0, give_up() - began)
     say(f"leaving {_named(joined.traffic)}")
+    with contextlib.suppress(Unavailable):  # a full disk must not keep requests coming
+        _write(box, replace(joined, is_whole=False))
     try:
         left = _run("leave", joined.instance, joined.traffic, give_up, limit_s=limit_s, force=force)
     except BootstrapError as error:
+        if isinstance(error, ApplyFailed):  # it has looked, and done nothing
+            with contextlib.suppress(Unavailable):
+                _write(box, joined)
         if not force:
             raise
-        say(f"error: {error}")
-    else:
-        busy = listed(left["still_draining"]) if left["still_draining"] else None
-        rest = "" if busy is None else f"; {busy} still has requests under way"
-        say(f"left after {clock.now() - began:.1f} s{rest}")
+        say(f"error: {error}")  # the record stays: requests may still be sent here
+        return
+    busy = listed(left["still_draining"]) if left["still_draining"] else None
+    rest = "" if busy is None else f"; {busy} still has requests under way"
+    say(f"left after {clock.now() - began:.1f} s{rest}")
     disk.remove_if_there(_record(box))
 
 

@@ -331,6 +331,66 @@ def test_standby_takes_it_out_of_the_load_balancer_and_back(sandbox, aws, make_b
     box.stop()
 
 
+def test_what_was_stopped_by_hand_gets_no_requests_until_it_is_started(sandbox, aws, make_box):
+    port = api(sandbox)
+    group = aws.make_target_group("public", delay_s=1)
+    aws.set_target(group, "i-0other", port, "healthy")
+    box = make_box(target_groups="public").boot()
+    box.wait_for_status("ready")
+    box.run("stop", "api-web")
+    for number in (2, 3):  # between two of them every duty has had a turn
+        os.kill(box.child.pid, signal.SIGHUP)
+        wait_until(lambda number=number: box.said().count("watching") == number, "another up")
+    assert len(aws.gate.calls_of("elasticloadbalancing:RegisterTargets")) == 1
+    box.run("start", "api-web")
+    assert aws.target_state(group, box.id, port) == "healthy"
+    box.stop()
+
+
+def test_a_boot_that_is_killed_while_it_leaves_is_followed_by_one_that_joins(sandbox, aws, make_box):
+    port = api(sandbox)
+    group = aws.make_target_group("public", delay_s=60)
+    box = make_box(target_groups="public").boot()
+    box.wait_for_status("ready")
+    os.kill(box.child.pid, signal.SIGTERM)
+    wait_until(lambda: aws.target_state(group, box.id, port) == "draining", "it to leave")
+    box.finish(-signal.SIGKILL, signal.SIGKILL)
+    box.boot()
+    wait_until(lambda: aws.target_state(group, box.id, port) == "healthy", "it to come back")
+
+
+def test_undrain_does_not_register_what_is_not_ready(sandbox, aws, make_box):
+    flag = sandbox.root / "broken"
+    port = api(
+        sandbox,
+        f"test -e {flag} && exit 1; while ! test -e {flag}; do sleep 0.01; done",
+        restart={"window": "60s", "starts": 1},
+    )
+    group = aws.make_target_group("public", delay_s=1)
+    aws.set_target(group, "i-0other", port, "healthy")
+    box = make_box(target_groups="public").boot()
+    box.wait_for_status("ready")
+    box.run("drain")
+    flag.touch()
+    box.wait_for("api-web  has failed for good")
+    done = box.run("undrain", "--json")
+    assert done.json == {"drained": False, "registered": False}
+    assert "not registered yet: api-web is not ready" in done.stderr
+    assert aws.target_state(group, box.id, port) != "healthy"
+
+
+def test_standby_that_ends_while_nobody_watches_is_over(sandbox, aws, make_box):
+    port = api(sandbox)
+    group = aws.make_target_group("public", delay_s=1)
+    box = make_box(target_groups="public")
+    box.metadata.put("autoscaling/target-lifecycle-state", "InService")
+    (sandbox.state).mkdir(parents=True, exist_ok=True)
+    (sandbox.state / "kept-out.json").write_text('{"why": "its Auto Scaling group has put it on standby"}')
+    box.boot()
+    wait_until(lambda: aws.targets(group).get((box.id, port)) == "healthy", "it to join")
+    box.stop()
+
+
 def test_bound_for_a_warm_pool_it_prepares_and_starts_nothing(sandbox, aws, make_box):
     api(sandbox)
     box = make_box(LAUNCH)
