@@ -115,7 +115,7 @@ def _diff(before: Seen, now: Seen) -> Iterator[Notice]:
 
 def _parse_spot(text: str) -> Iterator[Notice]:
     raw = _parse_json(text)
-    if not isinstance(raw, dict) or raw.get("action") not in {"terminate", "stop", "hibernate"}:
+    if not isinstance(raw, dict) or raw.get("action") not in ("terminate", "stop", "hibernate"):  # a list has no hash
         return
     at = _parse_time(raw.get("time"))
     when = "soon" if at is None else f"at {raw['time']}"

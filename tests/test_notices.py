@@ -35,7 +35,17 @@ def test_a_spot_notice_without_a_readable_time_is_for_soon():
 
 
 @pytest.mark.parametrize(
-    "text", ["<html>404</html>", "", "[]", "null", '{"action": "dance"}', "[" * 10_000, '{"action": 1}']
+    "text",
+    [
+        "<html>404</html>",
+        "",
+        "[]",
+        "null",
+        '{"action": "dance"}',
+        "[" * 10_000,
+        '{"action": 1}',
+        '{"action": ["stop"]}',
+    ],
 )
 def test_what_does_not_read_as_a_notice_is_none(text):
     assert diff_seen(NOTHING, Seen(spot=text, maintenance=text)) == ()
