@@ -8,12 +8,15 @@ hook to answer is normal.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.errors import BootstrapError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bootstrap.ec2.notices import Notices
     from bootstrap.ec2.situation import Situation
     from bootstrap.observed import Observed
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE_S = 300.0
 _SHORTEST_PAUSE_S = 1.0
 _AT_THE_END_S = 20.0
+_FIRST_AGAIN_S = 5.0
 _RESULTS = {"ready": "CONTINUE", "waiting": "CONTINUE", "failed": "ABANDON"}
 
 
@@ -41,8 +45,7 @@ class Membership(Duty):
         return self._notices.target_state is not None
 
     def begin(self) -> None:
-        if self._is_member and self._situation.instance is not None:
-            self._launching = _Pulse(self._situation, "launching")
+        self._begin_launch()
 
     def fail(self, _failures: tuple[str, ...]) -> None:
         self._answer()
@@ -78,8 +81,13 @@ class Membership(Duty):
         self._situation.say("", f"asking the group for a replacement: {why}")
         self._situation.attempt("set-unhealthy", instance_id=instance.id, region=instance.region)
 
+    def _begin_launch(self) -> None:
+        if self._launching is None and self._is_member and self._situation.instance is not None:
+            self._launching = _Pulse(self._situation, "launching")
+
     def _answer(self) -> None:
         """The launch hook: what became of the boot. A specimen keeps it waiting: so nobody sends it requests."""
+        self._begin_launch()  # metadata may have been out of reach when the boot began
         if self._launching is None or self._has_answered or self._situation.is_specimen:
             return
         self._has_answered = True
@@ -104,6 +112,7 @@ class _Pulse:
         self._group = ""
         self._result: str | None = None
         self._over = threading.Event()
+        self._is_left = threading.Event()  # whoever wanted the answer sent waits for it only a little longer
         self._thread = threading.Thread(target=self._beat_on, name=f"hook-{transition}", daemon=True)
         self._thread.start()
 
@@ -114,23 +123,48 @@ class _Pulse:
 
     def finish(self) -> None:
         """Wait for the answer to arrive; without one, only end the heartbeats."""
+        self._is_left.set()
         self._over.set()
         self._thread.join(_AT_THE_END_S)
 
     def _beat_on(self) -> None:
+        if not self._insist(self._find):
+            return
+        pause_s = min((hook["heartbeat_s"] / 3 for hook in self._hooks), default=None)
+        while pause_s is not None and not self._over.wait(max(_SHORTEST_PAUSE_S, min(_LONGEST_PAUSE_S, pause_s))):
+            for hook in self._hooks:
+                self._beat(hook)
+        self._over.wait()
+        if self._result is not None:
+            for hook in self._hooks:
+                self._insist(partial(self._complete, hook, self._result))
+
+    def _insist(self, act: Callable[[], None]) -> bool:
+        """Until it has succeeded; once nobody has more time for it, one last time."""
+        pause_s = _FIRST_AGAIN_S
+        while True:
+            is_last = self._is_left.is_set()
+            try:
+                act()
+            except BootstrapError as error:
+                self._situation.tell(error)
+            else:
+                return True
+            if is_last:
+                return False
+            self._is_left.wait(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+
+    def _beat(self, hook: dict[str, Any]) -> None:
+        """One that fails is no reason to give up the others: the hook's answer is still to come."""
         try:
-            self._find()
-            pause_s = min((hook["heartbeat_s"] / 3 for hook in self._hooks), default=None)
-            while pause_s is not None and not self._over.wait(max(_SHORTEST_PAUSE_S, min(_LONGEST_PAUSE_S, pause_s))):
-                for hook in self._hooks:
-                    self._run("heartbeat", hook)
-            self._over.wait()
-            if self._result is not None:
-                for hook in self._hooks:
-                    if self._run("complete", hook, result=self._result):
-                        self._situation.say("", f"life cycle hook {hook['name']}: {self._result}")
+            self._run("heartbeat", hook)
         except BootstrapError as error:
             self._situation.tell(error)
+
+    def _complete(self, hook: dict[str, Any], result: str) -> None:
+        if self._run("complete", hook, result=result):
+            self._situation.say("", f"life cycle hook {hook['name']}: {result}")
 
     def _find(self) -> None:
         instance = self._situation.instance
