@@ -160,7 +160,7 @@ def test_every_command_in_every_state(sandbox, tmp_path, commands):
     with ThreadPoolExecutor(8) as pool:
         theirs = Theirs(tmp_path / "sv", scripts)
         try:
-            ours = Ours(sandbox, scripts)
+            ours = Ours(sandbox, scripts, grace="1h")  # runsv has no notion of one
             list(pool.map(lambda world: get_there(world, commands), (theirs, ours)))
             theirs.leave_alone()
             found = list(pool.map(lambda words: compare(theirs, ours, words), commands))
@@ -206,7 +206,7 @@ def unequal_ends(theirs, ours, words, names, before):
         return not left
 
     try:
-        wait_until(are_equal, "the same end", patience_s=8)
+        wait_until(are_equal, "the same end", patience_s=20)
     except AssertionError:
         return left
     return []

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import time
 
+from bootstrap.world.service_directories import read_service_directory
+from runit_compat.importing import import_service_directory
 from runit_compat.supervise import TroubleError
 from runit_compat.sv_box import Programs
 from runit_compat.sv_words import describe
@@ -33,6 +35,14 @@ def write_services(folder, scripts):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"#!/bin/sh\n{text}" if text else "")
             path.chmod(0o755)
+
+
+def write_definition(folder, grace):
+    """What `import` would write, but for the grace of a stop."""
+    imported = import_service_directory(read_service_directory(str(folder)))
+    text = imported.files["service.yaml"][0].decode()
+    assert "grace: 60s" in text
+    (folder / "service.yaml").write_text(text.replace("grace: 60s", f"grace: {grace}"))
 
 
 def normalised(text):
@@ -113,15 +123,17 @@ class Theirs(World):
 
 
 class Ours(World):
-    """A box whose services are these directories as they are."""
+    """A box whose services are these directories as they are or, where a grace is given, imported and patient."""
 
-    def __init__(self, sandbox, scripts):
+    def __init__(self, sandbox, scripts, grace=None):
         super().__init__(sandbox.root)
         self.sandbox = sandbox
         self.environ = sandbox.environ | {"BOOTSTRAP_ROOT": str(sandbox.root)}
         self.links = sandbox.root.parent / "our-links"
         self.links.mkdir()
         write_services(sandbox.root / "services", scripts)
+        for name in scripts if grace else ():
+            write_definition(sandbox.root / "services" / name, grace)
         sandbox.run("up", "--timeout", "2s", code=None)  # some never get ready
 
     def words(self, *words, name="sv"):
