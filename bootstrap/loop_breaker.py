@@ -44,8 +44,9 @@ def next_history(history: History, ended: Ended) -> History:
     ends = (*others, ended)[-_KEPT:]
     if ended.ok:
         return History(ends=ends)
-    if history.tripped is not None and others and others[-1].at >= ended.at - WINDOW_S:
-        return History(ends=ends, tripped=history.tripped)  # the same trouble goes on, and has been told
+    goes_on = history.tripped is not None and others and others[-1].at >= ended.at - WINDOW_S
+    if goes_on or history.tripped == ended.instance:  # the specimen stays one, however often and late it is tried
+        return History(ends=ends, tripped=history.tripped)  # the same trouble, and it has been told
     return History(ends=ends, tripped=ended.instance if _failures_in_a_row(ends, ended.at) >= FAILURES else None)
 
 

@@ -54,6 +54,13 @@ def test_the_same_trouble_on_another_day_trips_it_again():
     assert history.tripped == "i-7"
 
 
+def test_the_specimen_stays_one_when_it_is_tried_again_until_it_is_mended():
+    three = [("i-1", 0, False), ("i-2", 1, False), ("i-3", 2, False)]
+    assert boots(*three, ("i-3", 3, False))[0].tripped == "i-3"
+    assert boots(*three, ("i-3", 90_000, False))[0].tripped == "i-3"
+    assert boots(*three, ("i-3", 90_000, True))[0].tripped is None
+
+
 def test_only_the_newest_are_kept():
     history, _ = boots(*((f"i-{number}", number, True) for number in range(30)))
     assert [end.instance for end in history.ends] == [f"i-{number}" for number in range(10, 30)]

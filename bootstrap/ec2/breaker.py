@@ -43,8 +43,8 @@ class LoopBreaker(Duty):
         except BootstrapError as error:
             situation.tell(error)
             return
+        situation.is_specimen = found["specimen"]
         if found["tripped"]:
-            situation.is_specimen = True
             self._stop_launches(failures)
 
     def keeps(self) -> bool:

@@ -28,13 +28,14 @@ class _LostRaceError(Exception):
 def record_boot(
     *, bucket: str, key: str, instance: str, boot: str, at: float, ok: bool, reason: str
 ) -> dict[str, bool]:
-    """Add how a boot ended; ``tripped`` says that it is this one that trips the loop breaker."""
+    """Add how a boot ended: ``tripped`` if it is this one that trips the loop breaker, ``specimen`` if it has ever."""
     ended = Ended(instance=instance, boot=boot, at=at, ok=ok, reason=reason)
 
     def change(raw: Any) -> tuple[Any, dict[str, bool]]:
         before = _parsed(parse_history, raw, History())
         after = next_history(before, ended)
-        return render_history(after), {"tripped": after.tripped == instance and before.tripped != instance}
+        is_specimen = after.tripped == instance
+        return render_history(after), {"tripped": is_specimen and before.tripped != instance, "specimen": is_specimen}
 
     return _change(bucket, key, change)
 

@@ -219,9 +219,12 @@ def test_the_third_failure_of_the_same_tags_stops_the_launches_and_stays(sandbox
         assert {one["ProcessName"] for one in group["SuspendedProcesses"]} == {"Launch", "ReplaceUnhealthy"}
         assert third.child.poll() is None
         assert aws.lifecycle_state(third.id) == "Pending:Wait"
-        with boxes[3] as fourth:
-            fourth_sandbox = fourth  # another box shares the directory here, so it has to wait for the lock of this one
-            assert fourth_sandbox
+        wait_until(lambda: third.said().count("porcesses") == 1, "it to say why")
+        third.finish(-signal.SIGKILL, signal.SIGKILL)
+        third.boot()
+        wait_until(lambda: third.said().count("porcesses") == 2, "it to fail once more")
+        assert third.child.poll() is None, "it is still the specimen"
+        assert aws.lifecycle_state(third.id) == "Pending:Wait"
         third.stop()
     assert len(aws.gate.calls_of("sns:Publish")) == 1
     history = json.loads(
