@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import select
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 ACCOUNT = "bootstrap-fetch"
 GROUP = 61183  # of no account: systemd and Debian give it to nobody
+MOST_BYTES = 256 * 1024**2  # of what a command prints: a million files are listed in less
+_BLOCK = 65_536
 _KIND = "apart"  # what their marks begin with
 
 
@@ -44,6 +47,10 @@ class LateError(Exception):
     """The deadline has passed; the command and whatever it had started are gone."""
 
 
+class TooMuchError(Exception):
+    """It has printed more than anybody should keep in memory; it is gone too."""
+
+
 def read_stranger() -> Stranger | None:
     """``None`` for whoever is not root: he has only himself."""
     if os.geteuid() != 0:
@@ -56,13 +63,14 @@ def read_stranger() -> Stranger | None:
     return Stranger(uid=GROUP, gid=GROUP, name=str(GROUP))
 
 
-def run(
-    words: Sequence[str], environ: Mapping[str, str], *, deadline: float, content: bytes = b""
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end and return what it printed; raises LateError, OSError if it can't be started."""
+def run(words: Sequence[str], environ: Mapping[str, str], *, deadline: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end and return what it printed.
+
+    Raises LateError, TooMuchError (beyond ``MOST_BYTES``), OSError if it can't be started.
+    """
     child = subprocess.Popen(
         [*_limit(deadline - clock.now()), *_become(read_stranger()), *words],
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environ,
@@ -71,7 +79,8 @@ def run(
         start_new_session=True,
     )
     try:
-        output, errors = child.communicate(content, timeout=max(0.0, deadline - clock.now()))
+        output, errors = _read_both(child, deadline)
+        child.wait(max(0.0, deadline - clock.now()))
     except subprocess.TimeoutExpired:
         raise LateError from None
     finally:
@@ -133,13 +142,38 @@ def _become(stranger: Stranger | None) -> list[str]:
     return ["/usr/bin/setpriv", *options]
 
 
+def _read_both(child: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+    """What it prints, until it has closed both; a tree of a few kilobytes can have a list without end."""
+    assert child.stdout is not None  # noqa: S101 - both are pipes; this tells the type checker
+    assert child.stderr is not None  # noqa: S101 - likewise
+    read = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
+    poll = select.poll()
+    for pipe in read:
+        poll.register(pipe, select.POLLIN)
+    waiting = len(read)
+    while waiting:
+        ready = poll.poll(max(0.0, deadline - clock.now()) * 1000)
+        if not ready or clock.now() > deadline:
+            raise LateError
+        for pipe, _ in ready:
+            block = os.read(pipe, _BLOCK)
+            read[pipe] += block
+            if len(read[pipe]) > MOST_BYTES:
+                raise TooMuchError
+            if not block:
+                poll.unregister(pipe)
+                waiting -= 1
+    output, errors = read.values()
+    return bytes(output), bytes(errors)
+
+
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End the whole group of a command that has not been waited for: until then nobody else gets its number."""
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-    for pipe in (child.stdin, child.stdout, child.stderr):
+    for pipe in (child.stdout, child.stderr):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()

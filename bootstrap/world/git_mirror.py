@@ -142,7 +142,10 @@ class Mirror:
         return submodules
 
     def _check_size(self, commit: str) -> list[str]:
-        done = self._run_here(("ls-tree", "-r", "-l", "-z", "--full-tree", commit))
+        try:
+            done = self._run_here(("ls-tree", "-r", "-l", "-z", "--full-tree", commit))
+        except apart.TooMuchError:
+            raise self._unusable(commit, f"it has more files than can be listed; {MOST_FILES} is the limit") from None
         if done.returncode != 0:
             raise self._unusable(commit, _last_words(done))
         total, submodules = 0, []
@@ -224,6 +227,8 @@ class Mirror:
             done = _run(words, environ, access.protocol, deadline, self._mark)
         except apart.LateError:
             raise OutOfReachError("it did not answer in time") from None
+        except apart.TooMuchError:
+            raise OutOfReachError("it answered with more than anybody could use") from None
         if done.returncode != 0:
             cause = _last_words(done)
             raise OutOfReachError(cause, *([WAY_IN] if _CLOSED.search(cause) else []))
@@ -246,7 +251,7 @@ def tidy_mirrors(box: Box) -> None:
     environ = _render_settings({"gc.auto": "6700", "gc.autoDetach": "false"})
     for name in os.listdir(box.mirrors):
         if name.endswith(".git"):
-            with contextlib.suppress(apart.LateError):
+            with contextlib.suppress(apart.LateError, apart.TooMuchError):
                 words = ("gc", "--auto", "--quiet")
                 _run(words, {**environ, "GIT_DIR": f"{box.mirrors}/{name}"}, "none", clock.now() + 60, apart.mark(box))
 
