@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import signal
 import tarfile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 LARGEST_TREE = 4 * 1024**3  # bytes
 MOST_FILES = 1_000_000
+MOST_MEMORY = 128 * 1024**2  # bytes beyond what the child begins with: tarfile reads long names and pax headers whole
 _CHUNK = 1024 * 1024
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
@@ -84,6 +86,8 @@ def _live_and_die(tarball: int, directory: str, stranger: Stranger | None, write
         told = "done"
     except (_UnfitError, OSError, EOFError, zlib.error, tarfile.TarError, ValueError) as error:
         told = str(error) or type(error).__name__
+    except MemoryError:
+        told = f"it takes more than {MOST_MEMORY} bytes of memory to unpack"
     except BaseException as error:  # noqa: BLE001 - whatever it was: this process must not go on as its parent
         told = f"{type(error).__name__}: {error}"
     os.write(writer, told.encode(errors="replace")[:2000])
@@ -95,15 +99,23 @@ def _give_up_rights(stranger: Stranger | None) -> None:
         os.setgroups([])
         os.setresgid(stranger.gid, stranger.gid, stranger.gid)
         os.setresuid(stranger.uid, stranger.uid, stranger.uid)
+    used = sum(int(line.split()[1]) for line in _read_status() if line.startswith(b"VmData:")) * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (used + MOST_MEMORY, used + MOST_MEMORY))
     library = ctypes.CDLL(None)
     library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def _read_status() -> list[bytes]:
+    with open("/proc/self/status", "rb") as file:  # a codec could not be imported any more
+        return file.readlines()
+
+
 def _write_all(tar: tarfile.TarFile, directory: str) -> None:
     links: list[tuple[str, str, bool]] = []
     total, count = 0, 0
-    for member in tar:
+    while (member := tar.next()) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # it would remember them all
         count, total = count + 1, total + member.size
         if count > MOST_FILES or total > LARGEST_TREE:
             raise _UnfitError(f"it holds more than {MOST_FILES} files or {LARGEST_TREE} bytes")

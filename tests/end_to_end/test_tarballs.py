@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -11,7 +12,7 @@ import boto3
 import pytest
 
 from bootstrap.errors import DefinitionError
-from bootstrap.world import apart, clock
+from bootstrap.world import apart, clock, unpacking
 from bootstrap.world.unpacking import unpack
 from support.aws_server import VARIABLES, forget_everything, moto_server
 from support.origins import public_sandbox
@@ -221,6 +222,18 @@ def test_a_tarball_that_nobody_should_unpack_is_refused(directory, content, caus
         unpack_bytes(directory, content)
     assert str(refused.value) == (
         f"cannot unpack tarball a: {cause}\n  way out: make it anew and upload it again; what ran before still runs"
+    )
+
+
+def test_a_header_that_is_large_when_it_is_unpacked_takes_no_memory(directory, monkeypatch):
+    monkeypatch.setattr(unpacking, "MOST_MEMORY", 8 * 1024**2)
+    header = member("x", tarfile.XHDTYPE, size=32 * 1024**2)
+    content = gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(32 * 1024**2), 1)
+    with pytest.raises(DefinitionError) as refused:
+        unpack_bytes(directory, content)
+    assert str(refused.value) == (
+        "cannot unpack tarball a: it takes more than 8388608 bytes of memory to unpack\n"
+        "  way out: make it anew and upload it again; what ran before still runs"
     )
 
 
