@@ -8,10 +8,12 @@ import pytest
 
 from bootstrap.environ import Need, Reference
 from bootstrap.errors import DefinitionError, Unavailable
+from bootstrap.world import clock
 from bootstrap.world.aws import DeniedError
 from bootstrap.world.grants import STATEMENTS
 from bootstrap.world.secrets import Secret, read_parameter_names, resolve_references
 from support.aws_server import VARIABLES, ScriptedAws, forget_everything, moto_server
+from support.clock import FakeClock
 from support.metadata_server import MetadataServer
 
 REGION = "eu-west-1"
@@ -313,7 +315,9 @@ def test_a_path_without_parameters_is_refused(moto, path):
 
 
 def test_all_references_together_have_one_deadline(scripted, monkeypatch):
-    monkeypatch.setattr("bootstrap.world.secrets._PATIENCE_S", 1.0)
+    fake = FakeClock()
+    monkeypatch.setattr(clock, "now", fake.now)
+    monkeypatch.setattr(clock, "sleep", fake.sleep)
     server = scripted((400, json.dumps({"__type": "ThrottlingException", "message": "slow down"})))
     with pytest.raises(Unavailable) as error:
         resolve_references([ssm(f"/{number}") for number in range(30)])
@@ -321,3 +325,4 @@ def test_all_references_together_have_one_deadline(scripted, monkeypatch):
     names = {name for body in server.bodies for name in json.loads(body)["Names"]}
     assert len(server.bodies) > 1
     assert len(names) == 10
+    assert sum(fake.slept) == pytest.approx(60)
