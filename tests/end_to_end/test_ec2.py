@@ -28,15 +28,16 @@ def free_port():
 
 @pytest.fixture
 def make_box(aws, sandbox):
-    """A box of the group, in the sandbox, ready to be booted."""
+    """A box of the group, in the sandbox, ready to be booted; each report to a bucket costs it a child with boto3."""
     made = []
 
     def make(*hooks, **tags):
-        ours = {"mode": "production", "service": "api", "bucket": BUCKET} | tags
+        ours = {"mode": "production", "service": "api"} | tags
         ids = aws.make_group(
             GROUP, *hooks, template_tags={f"bootstrap:{k.replace('_', '-')}": v for k, v in ours.items()}
         )
-        make_bucket(aws)
+        if "bucket" in tags:
+            make_bucket(aws)
         (sandbox.root / "config/box.yaml").write_text("settle: 50ms\n")
         made.append(Ec2Box(sandbox, aws, ids[0]).__enter__())
         return made[0]
@@ -58,7 +59,7 @@ def test_a_box_of_a_group_becomes_useful_and_says_so(sandbox, aws, make_box):
     api(sandbox)
     group = aws.make_target_group("public", delay_s=1)
     aws.make_zone("example.com")
-    box = make_box(LAUNCH, target_groups="public", dns="api.example.com").boot()
+    box = make_box(LAUNCH, bucket=BUCKET, target_groups="public", dns="api.example.com").boot()
     box.wait_for_status("ready")
     wait_until(lambda: aws.lifecycle_state(box.id) == "InService", "the launch hook to continue")
     port = sandbox.status()["programs"][0]["port"]
@@ -132,7 +133,7 @@ def test_a_spot_notice_during_the_boot_ends_that(sandbox, aws, make_box):
 def test_a_program_that_never_gets_ready_fails_the_boot_and_abandons_the_launch(sandbox, aws, make_box):
     api(sandbox, "echo 'no such database' >&2; exit 3", ready={"tcp": True})
     group = aws.make_target_group("public", delay_s=1)
-    box = make_box(LAUNCH, target_groups="public").boot()
+    box = make_box(LAUNCH, bucket=BUCKET, target_groups="public").boot()
     box.wait_for_status("failed")
     assert box.reason_tag() == 'cannot get "api-web" ready: exited with code 3 before it was ready'
     wait_until(lambda: aws.lifecycle_state(box.id) is None, "the group to end it")
@@ -165,7 +166,7 @@ def test_a_program_that_fails_for_good_before_the_box_was_ever_well_fails_the_bo
 
 def test_a_definition_that_is_wrong_fails_the_boot_with_its_exit_code(sandbox, aws, make_box):
     sandbox.service("api", "porcesses: {}\n")
-    box = make_box(LAUNCH).boot()
+    box = make_box(LAUNCH, bucket=BUCKET).boot()
     said = box.finish(2)
     assert 'unknown key; did you mean "processes"?' in said
     assert box.status_tag() == "failed"
@@ -193,7 +194,7 @@ def test_metadata_that_is_switched_off_is_a_phase_that_failed(sandbox, aws, make
 def test_what_aws_denies_is_told_and_holds_up_nothing(sandbox, aws, make_box):
     api(sandbox)
     aws.gate.deny("ec2:CreateTags", "s3:PutObject")
-    box = make_box().boot()
+    box = make_box(bucket=BUCKET).boot()
     box.wait_for("access denied")
     wait_until(lambda: sandbox.status()["converged"], "it to converge all the same")
     assert "ec2:CreateTags" in box.said()
@@ -202,7 +203,7 @@ def test_what_aws_denies_is_told_and_holds_up_nothing(sandbox, aws, make_box):
 
 def test_the_third_failure_of_the_same_tags_stops_the_launches_and_stays(sandbox, aws, make_box):
     sandbox.service("api", "porcesses: {}\n")
-    box = make_box(LAUNCH)
+    box = make_box(LAUNCH, bucket=BUCKET)
     topic = aws.client("sns").create_topic(Name="alarm")["TopicArn"]
     (sandbox.root / "config/box.yaml").write_text(f"alert: {{sns: '{topic}'}}\n")
     aws.client("autoscaling").set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=4)
