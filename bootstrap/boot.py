@@ -16,7 +16,7 @@ from bootstrap.errors import BootstrapError
 from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing, stopped_by
 from bootstrap.rendering import Generation, Rendering, facts_of
 from bootstrap.request import Outcome, Request, Say
-from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord, traffic
+from bootstrap.world import by_hand, clock, inputs, lock, store, supervision, supervisord
 from bootstrap.world.facts import read_facts
 from bootstrap.world.ready_record import ReadyRecord
 from bootstrap.world.tags import Machine, read_last_identity, read_tags, write_last_identity
@@ -245,7 +245,7 @@ def _apply(
             generation=generation, actions=actions, results={a.program: "kept" for a in actions}, failures={}
         )
     # An `up` that has nothing to do does without these.
-    from bootstrap.world import preflight, processes  # noqa: PLC0415
+    from bootstrap.world import preflight, processes, traffic  # noqa: PLC0415
     from bootstrap.world.apply import Apply  # noqa: PLC0415
 
     with request.witness.phase("apply"):
@@ -270,9 +270,10 @@ def _apply(
 
 def _register(box: Box, outcome: Outcome, request: Request, say: Say) -> Outcome:
     """Let load balancer and name send requests, once what they reach is ready."""
-    if outcome.generation.traffic is None and not traffic.is_joined(box):
+    if outcome.generation.traffic is None and not os.path.exists(box.traffic):
         return outcome
     from bootstrap.traffic import parse_traffic  # noqa: PLC0415 - few boxes have either
+    from bootstrap.world import traffic  # noqa: PLC0415 - likewise
 
     wanted = parse_traffic(outcome.generation.traffic)
     if wanted is not None and wanted.serves((*outcome.failures, *by_hand.read_stopped(box))):

@@ -61,6 +61,11 @@ class Box:
         return f"{self.state}/code"
 
     @property
+    def traffic(self) -> str:
+        """What sends requests to this box, or was about to; there is none where nothing does."""
+        return f"{self.state}/run/traffic.json"
+
+    @property
     def mirrors(self) -> str:
         """What is known of git repositories, and what is being unpacked."""
         return f"{self.state}/mirrors"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.rendering import Generation, Rendering, StoreEntry, parse_summary, render_summary
-from bootstrap.world import cgroups, clock, disk
+from bootstrap.world import clock, disk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -249,6 +249,8 @@ def remove_everything(box: Box) -> None:
 
     The lock goes last: whoever finds none begins anew, and must not find us still at it.
     """
+    from bootstrap.world import cgroups  # noqa: PLC0415 - only `down` needs it
+
     cgroups.remove(box)
     for path in (box.current, box.generations):
         remove_tree(path)

@@ -95,7 +95,7 @@ def leave(
     busy = listed(left["still_draining"]) if left["still_draining"] else None
     rest = "" if busy is None else f"; {busy} still has requests under way"
     say(f"left after {clock.now() - began:.1f} s{rest}")
-    disk.remove_if_there(_record(box))
+    disk.remove_if_there(box.traffic)
 
 
 def leave_before(box: Box, programs: Iterable[str], say: Callable[[str], None], *, force: bool) -> None:
@@ -107,12 +107,12 @@ def leave_before(box: Box, programs: Iterable[str], say: Callable[[str], None], 
 
 def is_joined(box: Box) -> bool:
     """Whether something sends requests here, or was about to."""
-    return os.path.exists(_record(box))
+    return os.path.exists(box.traffic)
 
 
 def read_joined(box: Box) -> Joined | None:
     """``None`` when nothing sends requests here."""
-    raw = disk.read_mapping(_record(box))
+    raw = disk.read_mapping(box.traffic)
     try:
         traffic = parse_traffic(raw["traffic"])
         instance = Instance(**raw["instance"])
@@ -205,11 +205,7 @@ def _write(box: Box, joined: Joined) -> None:
         "instance": asdict(joined.instance),
         "whole": joined.is_whole,
     }
-    disk.write_for_this_boot(_record(box), json.dumps(document).encode())
-
-
-def _record(box: Box) -> str:
-    return f"{box.run}/traffic.json"
+    disk.write_for_this_boot(box.traffic, json.dumps(document).encode())
 
 
 def _mark(box: Box) -> str:
