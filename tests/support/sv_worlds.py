@@ -16,7 +16,7 @@ from runit_compat.supervise import TroubleError
 from runit_compat.sv_box import Programs
 from runit_compat.sv_words import describe
 from support.private_world import give_up
-from support.runsvdirs import children_of
+from support.runsvdirs import end_from_the_top
 from support.sandbox import COMMAND, wait_until
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -110,16 +110,11 @@ class Theirs(World):
     def end(self):
         """All of it, whatever state it is in; only what runsv says is its own is signalled."""
         paths = [path for name in self._names for path in (name, f"{name}/log")]
-        runsvs = children_of(self._runsvdir.pid)
-        self._runsvdir.kill()
-        for pid in [*runsvs, *(child for runsv in runsvs for child in children_of(runsv))]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end_from_the_top(self._runsvdir)
         for pid in filter(None, map(self.pid_of, paths)):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if os.readlink(f"/proc/{pid}/cwd").startswith(str(self.folder)):
                     os.kill(pid, signal.SIGKILL)
-        self._runsvdir.wait(30)
 
 
 class Ours(World):
