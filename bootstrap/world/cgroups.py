@@ -18,6 +18,8 @@ from bootstrap.launcher import CGROUP
 from bootstrap.world import disk
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bootstrap.box import Box
 
 _OURS = "supervisor"  # the leaf for supervisord and us: a group that hands out controllers may hold no process itself
@@ -64,9 +66,12 @@ def read_members(box: Box) -> dict[int, str]:
 
 
 def make(group: str, program: str) -> None:
-    """Make the group that ``run`` enters. Raises OSError."""
-    with contextlib.suppress(FileExistsError):
+    """Make the group that ``run`` enters, without the limit that an earlier life may have had. Raises OSError."""
+    try:
         os.mkdir(f"{group}/{program}")
+    except FileExistsError:
+        with contextlib.suppress(OSError):  # no memory controller here
+            _write(f"{group}/{program}/memory.max", "max")
 
 
 def kill(group: str, program: str) -> None:
@@ -75,13 +80,22 @@ def kill(group: str, program: str) -> None:
         _write(f"{group}/{program}/cgroup.kill", "1")
 
 
-def read_oom_kills(group: str, program: str) -> int:
-    """How often the kernel has killed in this group because of its own limit."""
-    try:
-        with open(f"{group}/{program}/memory.events", encoding="ascii") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
-    except OSError:
-        return 0  # no memory controller here
+def kill_left(box: Box, programs: Collection[str]) -> bool:
+    """KILL what is left in these programs' groups, at once; whether there was anything."""
+    group = _read_record(box)
+    left = [program for program in _read_programs(group) if program in programs and _is_populated(f"{group}/{program}")]
+    for program in left:
+        kill(group, program)
+    return bool(left)
+
+
+def read_oom_kills(group: str) -> dict[str, int]:
+    """Program → how often the kernel has killed in its group for want of memory, the box's or the group's own."""
+    kills = {}
+    for program in _read_programs(group):
+        with contextlib.suppress(OSError):  # no memory controller here
+            kills[program] = _read_number(f"{group}/{program}/memory.events", "oom_kill")
+    return kills
 
 
 def remove(box: Box) -> None:
@@ -129,6 +143,20 @@ def _read_pids(path: str) -> list[int]:
             return [int(line) for line in file]
     except OSError:
         return []
+
+
+def _is_populated(path: str) -> bool:
+    """Unlike a list of pids this misses nothing, however fast it forks."""
+    try:
+        return _read_number(f"{path}/cgroup.events", "populated") > 0
+    except OSError:
+        return False
+
+
+def _read_number(path: str, key: str) -> int:
+    """One of the flat keyed files of a group."""
+    with open(path, encoding="ascii") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith(f"{key} ")), 0)
 
 
 def _write(path: str, text: str) -> None:

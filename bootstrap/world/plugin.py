@@ -94,8 +94,8 @@ class Plugin:
         self._records: dict[str, Record] = {}
         self._statuses: dict[int, int] = {}  # of programs that have ended
         self._strangers: dict[int, int] = {}  # of whatever else has ended
-        self._memory = _Memory()
         self._cgroup = os.environ.get(CGROUP)
+        self._memory = _Memory(self._cgroup)
         self._ghosts: dict[str, list[Marked]] = {}  # what a program has left and what not even KILL has ended yet
         self._finishing: dict[int, Any] = {}  # pid of a `finish` → the process that has ended
         self._shutdown = Shutdown(supervisord, self._box, self._strangers.get, self._is_finishing)
@@ -369,7 +369,7 @@ class Plugin:
             cgroups.make(self._cgroup, name)
 
     def _tell_cause(self, name: str, number: int) -> str:
-        if number == signal.SIGKILL and self._memory.has_run_out(self._cgroup, name):
+        if number == signal.SIGKILL and self._memory.has_run_out(name):
             return "oom"
         return "signal" if number else "exited"
 
@@ -482,17 +482,24 @@ def _keep_steady_time() -> _SteadyTime:
 
 
 class _Memory:
-    """How often the kernel has killed for want of memory: in a program's group, or since the boot on the whole box."""
+    """How often the kernel has killed for want of memory: in a program's group, or since the boot on the whole box.
 
-    def __init__(self) -> None:
-        self._kills = {"": self._read_box()}
+    A group's count has all that concerns its program, so there the box's, which may have been another's, says nothing.
+    """
 
-    def has_run_out(self, group: str | None, name: str) -> bool:
+    def __init__(self, group: str | None) -> None:
+        self._group = group
+        self._kills = self._read()
+
+    def has_run_out(self, name: str) -> bool:
         """Whether it has done so since the last time somebody asked."""
-        now = {"": self._read_box(), name: cgroups.read_oom_kills(group, name) if group else 0}
-        before = {key: self._kills.get(key, 0) for key in now}
-        self._kills |= now
-        return any(now[key] > before[key] for key in now)
+        now = self._read()
+        key = name if name in now else ""
+        before, self._kills[key] = self._kills.get(key, 0), now[key]
+        return now[key] > before
+
+    def _read(self) -> dict[str, int]:
+        return {"": self._read_box(), **(cgroups.read_oom_kills(self._group) if self._group else {})}
 
     def _read_box(self) -> int:
         """``oom_kill`` in /proc/vmstat, since Linux 4.13."""

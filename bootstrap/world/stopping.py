@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bootstrap.world import clock, pipes, processes, scripts
+from bootstrap.world import cgroups, clock, pipes, processes, scripts
 from bootstrap.world.ladder import read_ladders
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ class Stopper:
             return [process for process in marked if process.program in names or process.group in groups]
 
         stuck = processes.end_all(find, grace_s=max(ladder.grace_s for ladder in ladders.values()))
+        if cgroups.kill_left(self._box, names):  # it forks so fast that it was not found
+            stuck = processes.end_all(find, grace_s=0.0)
         by_group = {program.pid: program.name for program in programs}
         for process in stuck:
             name = process.program or by_group.get(process.group, "")

@@ -17,6 +17,17 @@ from support.sandbox import kill_and_wait, wait_until
 MEMORY_V1 = Path("/sys/fs/cgroup/memory")
 # It leaves its session, its parent and every mark: without a control group only the subreaper still knows of it.
 FUGITIVE = "env -i setsid sh -c 'echo $$ > child; trap : TERM; while :; do sleep 0.1; done' & exec sleep 1000"
+# It never stands still: each of its processes lives for five milliseconds and heeds no TERM.
+RUNNER = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open("child", "w").write("x")
+while True:
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    time.sleep(0.005)
+"""
 
 
 def unified():
@@ -75,6 +86,18 @@ def test_what_clears_its_environment_and_leaves_its_session_goes_with_its_progra
     assert sandbox.marked()[child].program == "api-web"
     sandbox.run("stop", "api")
     assert not Path(f"/proc/{child}").exists()
+
+
+def test_so_does_what_forks_faster_than_it_can_be_found(sandbox, group):
+    folder = sandbox.service(
+        "api",
+        "processes:\n  web:\n    ready: {exec: 'test -s child'}\n    stop: {grace: 200ms}\n"
+        f"    command: 'env -i setsid {sys.executable} -S runner.py & exec sleep 1000'\n",
+    )
+    (folder / "runner.py").write_text(RUNNER)
+    sandbox.run("up")
+    sandbox.run("stop", "api")
+    assert "populated 0" in (group / "api-web/cgroup.events").read_text()
 
 
 def test_it_goes_before_a_crashed_program_comes_back(sandbox, group):
