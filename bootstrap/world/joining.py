@@ -67,11 +67,17 @@ def leave(  # noqa: PLR0913 - an errand takes all that it needs, by keyword
     the last healthy target of a group, unless ``force``. What is gone or was never joined is no error.
     """
     balancer, resolver = Balancer(region), Resolver(region)
-    found, _ = balancer.find(groups if ports else ())
+    errors: list[Unavailable | TagError] = []
+    found: list[TargetGroup] = []
+    try:
+        found, _ = balancer.find(groups if ports else ())
+    except Unavailable as error:
+        if not force:
+            raise
+        errors.append(error)  # the name can be left all the same
     targets = [_Own(balancer, group, _target(group, instance_id, address), tuple(ports)) for group in found]
     if not force:
         _refuse_last(targets)
-    errors: list[Unavailable | TagError] = []
     if dns is not None:
         _attempt(errors, lambda: _take(resolver, dns, instance_id))
     for own in targets:

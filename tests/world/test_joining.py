@@ -465,6 +465,17 @@ def test_a_busy_zone_is_tried_again(aws, box):
 # --- as errands
 
 
+def test_forced_the_name_is_left_although_the_groups_cannot_be_read(aws, box):
+    aws.make_target_group("web")
+    aws.make_zone("example.com")
+    join(box, "web", dns=NAME)
+    aws.gate.deny("elasticloadbalancing:DescribeTargetGroups")
+    text_of(DeniedError, leave, box, "web", dns=NAME)
+    assert aws.records(NAME) != {}, "unless forced nothing is done"
+    text_of(DeniedError, leave, box, "web", dns=NAME, force=True)
+    assert aws.records(NAME) == {}
+
+
 def test_a_child_joins_and_leaves(aws, box):
     aws.make_zone("example.com")
     arn = aws.make_target_group("web", delay_s=0)
