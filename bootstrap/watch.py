@@ -103,9 +103,11 @@ class _Loop:
         self.say("", "stopping everything")
         for duty in self.duties:
             _tell_errors(duty.drain, self.say)
-        control.halt(self.box, self.say)
-        for duty in reversed(self.duties):
-            _tell_errors(duty.end, self.say)
+        try:
+            control.halt(self.box, self.say)
+        finally:  # what could not be stopped is no reason to leave a hook unanswered
+            for duty in reversed(self.duties):
+                _tell_errors(duty.end, self.say)
         self.say("", "stopped")
 
     def run(self) -> None:

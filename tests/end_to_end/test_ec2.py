@@ -9,6 +9,8 @@ import socket
 
 import pytest
 
+from bootstrap.box import Box
+from bootstrap.world import lock
 from support import repository
 from support.fake_aws import Hook
 from support.instance import BUCKET, GROUP, Ec2Box, make_bucket
@@ -361,6 +363,25 @@ def test_a_boot_that_is_killed_while_it_leaves_is_followed_by_one_that_joins(san
     box.finish(-signal.SIGKILL, signal.SIGKILL)
     box.boot()
     wait_until(lambda: aws.target_state(group, box.id, port) == "healthy", "it to come back")
+
+
+def test_what_another_run_has_joined_while_the_box_was_leaving_is_left_too(sandbox, aws, make_box):
+    port = api(sandbox)
+    group = aws.make_target_group("public", delay_s=1)
+    box = make_box(target_groups="public").boot()
+    box.wait_for_status("ready")
+    place = Box(root=str(sandbox.root), state=str(sandbox.state))
+    record = sandbox.state / "run/traffic.json"
+    joined = record.read_text()
+    with lock.held(place, "up", wait_s=10, say=print):
+        os.kill(box.child.pid, signal.SIGTERM)
+        box.wait_for("left after")
+        box.wait_for('waiting for "bootstrap up"')
+        aws.set_target(group, box.id, port, "healthy")
+        record.write_text(joined)
+    said = box.finish(0)
+    assert said.count("left after") == 2
+    assert aws.target_state(group, box.id, port) != "healthy"
 
 
 def test_undrain_does_not_register_what_is_not_ready(sandbox, aws, make_box):
