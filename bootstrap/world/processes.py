@@ -145,7 +145,21 @@ def read_abandoned(box: Box, living: int | None) -> list[Marked]:
     """What an earlier supervisord or ``up`` has left; ``living`` is the supervisord that lives or is about to."""
     token = None if living is None else _field(_read(living, "environ"), MARK).partition(":")[0]
     # The supervisord itself is named: its environment can't be read in the moment in which it is being executed.
-    return [p for p in read_marked(box) if p.pid != living and p.token != token and (p.token or p.session != living)]
+    return [
+        p
+        for p in read_marked(box)
+        if p.pid != living and p.token != token and (p.token or (p.session != living and not _descends(p, living)))
+    ]
+
+
+def _descends(process: Marked, ancestor: int | None) -> bool:
+    """A supervisord adopts what loses its parents, so all that it has ever started descends from it."""
+    seen = {0, 1}
+    pid = process.parent
+    while pid not in seen and pid != ancestor:
+        seen.add(pid)
+        pid = _stat(pid).parent
+    return pid == ancestor
 
 
 def end_all(find: Callable[[], list[Marked]], *, grace_s: float) -> list[Marked]:

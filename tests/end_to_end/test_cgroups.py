@@ -88,6 +88,15 @@ def test_what_clears_its_environment_and_leaves_its_session_goes_with_its_progra
     assert not Path(f"/proc/{child}").exists()
 
 
+def test_an_up_for_another_program_leaves_it_alone(sandbox, group):
+    child = fugitive(sandbox)
+    pid = sandbox.pids()["api-web"]
+    sandbox.sleeper("web")
+    assert "left behind" not in sandbox.run("up").stderr
+    assert sandbox.pids()["api-web"] == pid
+    assert child in sandbox.marked()
+
+
 def test_so_does_what_forks_faster_than_it_can_be_found(sandbox, group):
     folder = sandbox.service(
         "api",
