@@ -13,7 +13,8 @@ from bootstrap.identity import parse_identity
 from bootstrap.notices import pick_ours
 from bootstrap.phases import BootReport, Phase, describe_failure, describe_phase, describe_reason, render_report
 from bootstrap.request import Witness
-from bootstrap.world import clock, console, disk
+from bootstrap.traffic import parse_traffic
+from bootstrap.world import clock, console, disk, traffic
 from bootstrap.world.notify import Notify
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Course(Witness, Duty):
     def turn(self, generation: Generation, _observed: Observed) -> float:
         situation = self._situation
         situation.generation = generation.id
-        if situation.word in {"booting", "failed", "waiting"} and self._page.health.takes_traffic:
+        is_well = self._page.health.takes_traffic and self._is_registered(generation)
+        if situation.word in {"booting", "failed", "waiting"} and is_well:
             situation.word, situation.failures = "ready", ()
             took = sum(phase.took_s for phase in self._phases)
             self._tell(f"ready after {took:.1f} s")
@@ -86,6 +88,14 @@ class Course(Witness, Duty):
             self._report()
         self._notify.alive()
         return SELDOM_S if self._notify.watchdog_s is None else self._notify.watchdog_s
+
+    def _is_registered(self, generation: Generation) -> bool:
+        """Whether it gets the requests that it is meant to get; a box that is kept out is meant to get none."""
+        wanted, box = parse_traffic(generation.traffic), self._situation.box
+        if wanted is None or self._situation.instance is None or traffic.read_kept_out(box) is not None:
+            return True
+        joined = traffic.read_joined(box)
+        return joined is not None and joined.is_whole and joined.traffic == wanted
 
     def idle(self, why: str) -> None:
         self._situation.word, self._situation.failures = "waiting", (why,)

@@ -48,7 +48,7 @@ class Front(Duty):
         wanted, joined = parse_traffic(generation.traffic), traffic.read_joined(box)
         if self._read_kept_out() is not None:
             return SELDOM_S if joined is None else self._have_done(self._leave)
-        if wanted is None or self._situation.word != "ready" or not self._serves(wanted):
+        if wanted is None or self._situation.word in {"waiting", "draining"} or not self._serves(wanted):
             return SELDOM_S
         if joined is not None and joined.is_whole and joined.traffic == wanted:
             return SELDOM_S

@@ -487,3 +487,4 @@ def test_an_unknown_target_group_fails_the_boot_and_names_the_nearest(sandbox, a
     assert 'did you mean "public"?' in box.reason_tag()
     assert list(sandbox.pids()) == ["api-web"], "what runs keeps running"
     box.stop()
+    assert "ready after" not in box.said()
