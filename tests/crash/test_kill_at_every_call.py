@@ -12,7 +12,7 @@ from support import strace
 from support.private_world import in_private_world
 from support.repeated import VERBS, Repeated
 
-PARTS = 4  # of the calls of a verb, so that they are shared among the workers
+PARTS = 3  # of the calls of a verb, so that they are shared among the workers
 TRIES = 6  # a scan of /proc may see one process more or less; mostly the first try hits
 
 
