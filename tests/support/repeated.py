@@ -31,7 +31,6 @@ class Repeated:
         elif self._verb == "change":
             self._changes += 1
             self.stack.change(["ordinary"], f"shade{self._changes}")
-            self.stack.let_settle()  # else whether it is remembered, which is a write, is a matter of luck
 
     def mend(self):
         self.stack.up()

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import traceback
 from collections import Counter
 from dataclasses import dataclass
 
-from bootstrap.__main__ import main
 from support.private_world import give_up
 
 FILE_CALLS = """
@@ -21,8 +17,6 @@ FILE_CALLS = """
 """.split()  # noqa: SIM905 - a list of words, read as one
 BY_DESCRIPTOR = {"write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "fchmod", "fchown"}
 SUPERVISOR_CALLS = ["connect", "sendto"]
-PATIENCE_S = 60.0
-EXIT_BROKEN = 99  # nothing of ours ends with it
 _LINE = re.compile(r"(?P<name>\w+)\((?P<rest>.*)")
 _HEX = re.compile(r"[0-9a-f]{8,}")
 _METHOD = re.compile(r"<methodName>([\w.]+)</methodName>")
@@ -91,71 +85,20 @@ def _is_hit(line):
 
 
 def _run(sandbox, arguments, options):
-    """The command in a fork of this process, which strace takes hold of before it begins.
-
-    Nothing of ours is written or asked while an interpreter starts and imports, and under strace that takes longer than
-    all the rest.
-    """
-    directory = sandbox.root.parent
-    paths = [directory / name for name in ("strace.log", "strace.stdout", "strace.stderr")]
-    read, write = os.pipe()
-    with open(paths[1], "wb") as stdout, open(paths[2], "wb") as stderr:
-        pid = os.fork()
-        if pid == 0:
-            _be_command(sandbox, arguments, (stdout.fileno(), stderr.fileno()), read)
-    os.close(read)
-    tracer = subprocess.Popen(
-        ["strace", "-y", "-s", "200", "-o", str(paths[0]), *options, "-p", str(pid)],
+    log = sandbox.root.parent / "strace.log"
+    done = subprocess.run(
+        ["strace", "-qqq", "-y", "-s", "200", "-o", str(log), *options, *sandbox.words(*arguments)],
         env=sandbox.environ,
+        cwd=sandbox.root,
+        capture_output=True,
+        text=True,
+        errors="replace",
         stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
     )
-    try:
-        with tracer:
-            said = tracer.stderr.readline()
-            assert b" attached" in said, said
-            os.write(write, b"go")
-            os.close(write)
-            tracer.wait(PATIENCE_S)
-    finally:
-        if tracer.returncode != 0:
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-    log, stdout, stderr = (path.read_text(errors="replace") for path in paths)
-    done = subprocess.CompletedProcess(arguments, os.waitstatus_to_exitcode(status), stdout, stderr)
-    return done, [line for line in log.splitlines() if _LINE.match(line)]
-
-
-def _be_command(sandbox, arguments, outputs, wait_for):
-    """Become the installed command: its arguments, environment, directory and descriptors, but not its interpreter."""
-    code = EXIT_BROKEN
-    try:
-        os.chdir(sandbox.root)
-        os.environ.clear()
-        os.environ.update(sandbox.environ)
-        with open(os.devnull, "rb") as null:
-            os.dup2(null.fileno(), 0)
-        for descriptor, output in enumerate(outputs, start=1):
-            os.dup2(output, descriptor)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - as any process has
-        sys.argv = sandbox.words(*arguments)
-        if os.read(wait_for, 2) == b"go":  # strace has hold of us
-            code = _exit_code_of(main)
-    except BaseException:  # noqa: BLE001 - whatever it was: this process must not go on as a second test
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _exit_code_of(main):
-    """What the interpreter makes of the end of a program."""
-    try:
-        main()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    return 0
+    lines = [line for line in log.read_text(errors="replace").splitlines() if _LINE.match(line)]
+    return done, lines
 
 
 def _parse(lines, sandbox):
