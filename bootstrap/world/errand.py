@@ -1,8 +1,8 @@
-"""The child that runs one errand: ``python -I -m bootstrap.world.errand`` (see ``errands.py``).
+"""The child that runs errands: ``python -I -m bootstrap.world.errand`` (see ``clerk.py``).
 
-It reads ``{"name", "timeout_s", "arguments"}`` from its standard input and ends with one line: ``{"result": …}`` or
-``{"error": {"type", "message", "problems"}}``. Anything else in its output is noise. Should whoever started it be gone,
-it ends by itself when its time is over.
+Each line of its standard input is ``{"name", "timeout_s", "arguments"}``; it answers each with a line of MARK and
+``{"result": …}`` or ``{"error": {"type", "message", "problems"}}``. Should whoever started it be gone, its input ends,
+and so does it; an errand that is under way then ends when its time is over.
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ import sys
 from typing import Any
 
 from bootstrap.errors import BootstrapError, Refused
+from bootstrap.world.clerk import MARK
 from bootstrap.world.errands import ERRANDS, ERRORS
 
 
 def main() -> None:
-    """Read the request, run it, write the answer; what nobody expected ends in a traceback and a code."""
+    """Run one errand after another; what nobody expected ends in a traceback and a code."""
     gc.set_threshold(100_000)  # importing boto3 and reading its descriptions makes values, hardly any cycles
-    request = json.load(sys.stdin.buffer)
-    signal.alarm(math.ceil(request["timeout_s"]) + 1)
-    answer = json.dumps(_answer(request["name"], request["arguments"]))
-    sys.stdout.write(f"\n{answer}\n")
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        signal.alarm(math.ceil(request["timeout_s"]) + 1)
+        answer = json.dumps(_answer(request["name"], request["arguments"]))
+        sys.stdout.write(f"\n{MARK}{answer}\n")
+        sys.stdout.flush()
+        signal.alarm(0)
 
 
 def _answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

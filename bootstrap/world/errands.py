@@ -1,26 +1,23 @@
-"""Calls of AWS by a process that stays: each is run in a short-lived child, which alone imports boto3.
+"""Calls of AWS by a process that stays: they are made in short-lived children, which alone import boto3.
 
-With boto3 the process that stays would be five times as large. The request goes to the child as JSON on its standard
-input, never in its arguments; the last line of its output is the answer, as JSON (see ``errand.py``). An error comes
-back as the same type with the same text.
+With boto3 the process that stays would be five times as large. Its import takes far longer than a call, so a child
+that has run an errand waits a moment for another (see ``clerk.py`` and, inside the child, ``errand.py``). An error
+comes back as the same type with the same text.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import select
-import signal
-import subprocess
-import sys
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ApplyFailed, BootstrapError, DefinitionError, Refused, TagError, Unavailable
-from bootstrap.spelling import harmless, quoted
-from bootstrap.world import children, clock
+from bootstrap.spelling import quoted
 from bootstrap.world.aws import DeniedError, UnconfiguredError
+from bootstrap.world.clerk import Clerk, NoAnswerError, quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,33 +46,39 @@ _ERRORS = (ApplyFailed, DefinitionError, DeniedError, TagError, Unavailable, Unc
 ERRORS: Mapping[str, type[BootstrapError]] = {kind.__name__: kind for kind in _ERRORS}
 TIMEOUT_S = 60.0
 _AT_ONCE = 4
-_MOST_BYTES = 8 * 1024 * 1024  # of an answer: boot reports are read and written whole
-_BLOCK = 65_536
-_LONGEST_QUOTE = 200
+IDLE_S = 5.0  # how long a child waits for another errand
 _INHERITED = {"PATH", "HOME", "LANG", "TZ", "REQUESTS_CA_BUNDLE"}
 _INHERITED_BEGINNINGS = ("AWS_", "LC_", "SSL_")
 
 
 class Errands:
-    """Runs errands side by side, a few at once."""
+    """Runs errands side by side, a few at once, each by the first clerk that is free."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = {name: value for name, value in environ.items() if _is_inherited(name)}
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="errand")
-        self._lock = threading.Lock()  # held while a group is ended, so that its number is still its own
-        self._under_way: set[int] = set()
+        self._changed = threading.Condition()  # guards all that follows
+        self._waiting: deque[_Errand] = deque()
+        self._desks = 0  # threads, each with a clerk of its own
+        self._free = 0  # of them, those that wait for an errand
+        self._clerks: set[Clerk] = set()
         self._is_over = False
 
     def begin(self, name: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Future[Any]:
         """Have the errand run; the future has its result, or raises the BootstrapError that it ended in."""
         if name not in ERRANDS:
             raise KeyError(name)
-        request = json.dumps({"name": name, "timeout_s": timeout_s, "arguments": arguments}).encode()
-        if not self._is_over:
-            return self._pool.submit(self._run, name, request, timeout_s)
-        refused: Future[Any] = Future()
-        refused.set_exception(_stopping(name))
-        return refused
+        request = json.dumps({"name": name, "timeout_s": timeout_s, "arguments": arguments})
+        errand = _Errand(name=name, request=request, timeout_s=timeout_s)
+        with self._changed:
+            if self._is_over:
+                errand.future.set_exception(_stopping(name))
+                return errand.future
+            self._waiting.append(errand)
+            self._changed.notify()
+            if len(self._waiting) > self._free and self._desks < _AT_ONCE:
+                self._desks += 1
+                threading.Thread(target=self._serve, name=f"errands-{self._desks}", daemon=True).start()
+        return errand.future
 
     def run(self, name: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Any:
         """Run the errand and wait for its result, ``timeout_s`` at most once it has begun."""
@@ -83,43 +86,69 @@ class Errands:
 
     def end(self) -> None:
         """Begin no more, and end what is under way."""
-        with self._lock:
+        with self._changed:
             self._is_over = True
-            for group in self._under_way:
-                os.killpg(group, signal.SIGKILL)
-        self._pool.shutdown(wait=False)
+            dropped = tuple(self._waiting)
+            self._waiting.clear()
+            for clerk in self._clerks:
+                clerk.kill()
+            self._changed.notify_all()
+        for errand in dropped:
+            errand.future.set_exception(_stopping(errand.name))
 
-    def _run(self, name: str, request: bytes, timeout_s: float) -> Any:
-        if self._is_over:
-            raise _stopping(name)  # it was still waiting for its turn
-        deadline = clock.now() + timeout_s
-        words = [sys.executable, "-I", "-m", "bootstrap.world.errand"]
-        try:
-            with children.started(words, self._environ, stdin=subprocess.PIPE) as process:
-                self._enter(process)
-                try:
-                    output = _converse(process, request, deadline)
-                finally:
-                    self._leave(process)
-        except OSError as error:
-            raise _failed(name, f"it can't be started: {error.strerror}") from error
-        if self._is_over:
-            raise _stopping(name)
-        if output is None:
-            raise _failed(name, f"it did not end within {timeout_s:g} s")
-        return _parse_answer(name, output, process.returncode)
+    def _serve(self) -> None:
+        clerk = None
+        while (errand := self._next()) is not None:
+            try:
+                if clerk is None or not clerk.is_there():
+                    self._dismiss(clerk)
+                    clerk = None  # the next one may not start
+                    clerk = self._engage(errand.name)
+                result = _parse_answer(errand.name, clerk.ask(errand.request, errand.timeout_s))
+            except NoAnswerError as error:
+                failure = _stopping(errand.name) if self._is_over else _failed(errand.name, str(error))
+                errand.future.set_exception(failure)
+            except Exception as error:  # noqa: BLE001 - a bug too is for whoever waits
+                errand.future.set_exception(error)
+            else:
+                errand.future.set_result(result)
+        self._dismiss(clerk)
 
-    def _enter(self, process: subprocess.Popen[bytes]) -> None:
-        with self._lock:
-            self._under_way.add(process.pid)
+    def _next(self) -> _Errand | None:
+        """The next errand for this thread; ``None`` if it shall end."""
+        with self._changed:
+            self._free += 1
+            self._changed.wait_for(lambda: self._waiting or self._is_over, IDLE_S)
+            self._free -= 1
+            if self._waiting:
+                return self._waiting.popleft()
+            self._desks -= 1
+            return None
+
+    def _engage(self, name: str) -> Clerk:
+        with self._changed:  # whoever ends all this sees the clerk, or is seen
             if self._is_over:
-                os.killpg(process.pid, signal.SIGKILL)
+                raise _stopping(name)
+            try:
+                clerk = Clerk(self._environ)
+            except OSError as error:
+                raise _failed(name, f"it can't be started: {error.strerror}") from error
+            self._clerks.add(clerk)
+            return clerk
 
-    def _leave(self, process: subprocess.Popen[bytes]) -> None:
-        """Whatever the child has started ends with it. It is not reaped yet, so its number is still its own."""
-        with self._lock:
-            self._under_way.discard(process.pid)
-            os.killpg(process.pid, signal.SIGKILL)
+    def _dismiss(self, clerk: Clerk | None) -> None:
+        if clerk is not None:
+            with self._changed:
+                self._clerks.discard(clerk)
+            clerk.dismiss()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Errand:
+    name: str
+    request: str
+    timeout_s: float
+    future: Future[Any] = field(default_factory=Future)
 
 
 def _is_inherited(name: str) -> bool:
@@ -127,85 +156,16 @@ def _is_inherited(name: str) -> bool:
     return name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS) or name.lower().endswith("_proxy")
 
 
-def _converse(process: subprocess.Popen[bytes], request: bytes, deadline: float) -> bytes | None:
-    """Tell the child its request and read until it has ended; ``None`` when it did not end in time."""
-    assert process.stdin is not None  # noqa: S101 - both are pipes; this tells the type checker
-    assert process.stdout is not None  # noqa: S101 - likewise
-    to_child, from_child, ended = process.stdin.fileno(), process.stdout.fileno(), os.pidfd_open(process.pid)
-    os.set_blocking(to_child, False)
-    os.set_blocking(from_child, False)
-    poller = select.poll()
-    poller.register(to_child, select.POLLOUT)
-    poller.register(from_child, select.POLLIN)
-    poller.register(ended, select.POLLIN)
-    output = b""
+def _parse_answer(name: str, text: str) -> Any:
     try:
-        while (left_s := deadline - clock.now()) > 0:
-            events = dict(poller.poll(left_s * 1000))
-            if to_child in events:
-                request = _write_some(to_child, request)
-                if not request:
-                    poller.unregister(to_child)
-                    process.stdin.close()
-            if from_child in events:
-                block = _read_some(from_child)
-                output = (output + block)[-_MOST_BYTES:]
-                if not block:
-                    poller.unregister(from_child)
-            if ended in events:
-                while block := _read_some(from_child):
-                    output = (output + block)[-_MOST_BYTES:]
-                return output
-        return None
-    finally:
-        os.close(ended)
-
-
-def _write_some(pipe: int, request: bytes) -> bytes:
-    """What is left to be written; nothing when nobody reads it."""
-    try:
-        return request[os.write(pipe, request[:_BLOCK]) :]
-    except BlockingIOError:
-        return request
-    except BrokenPipeError:
-        return b""
-
-
-def _read_some(pipe: int) -> bytes:
-    try:
-        return os.read(pipe, _BLOCK)
-    except BlockingIOError:
-        return b""
-
-
-def _parse_answer(name: str, output: bytes, returncode: int) -> Any:
-    lines = output.decode(errors="backslashreplace").strip().splitlines()
-    last = lines[-1] if lines else ""
-    if returncode != 0:
-        raise _failed(name, f"it {_describe_code(returncode)} without an answer{_quote(last)}")
-    try:
-        answer = json.loads(last)
+        answer = json.loads(text)
         if "result" in answer:
             return answer["result"]
         kind, message, problems = (answer["error"][key] for key in ("type", "message", "problems"))
         error = ERRORS[kind]
     except (ValueError, KeyError, TypeError):
-        raise _failed(name, f"its answer makes no sense{_quote(last)}") from None
+        raise _failed(name, f"its answer makes no sense{quote(text)}") from None
     raise error(*problems) if issubclass(error, Refused) else error(message)
-
-
-def _describe_code(returncode: int) -> str:
-    if returncode > 0:
-        return f"exited with code {returncode}"
-    try:
-        return f"was killed by {signal.Signals(-returncode).name}"
-    except ValueError:  # a real-time signal
-        return f"was killed by signal {-returncode}"
-
-
-def _quote(line: str) -> str:
-    short = line if len(line) <= _LONGEST_QUOTE else f"{line[:_LONGEST_QUOTE]}…"
-    return f": {harmless(short)}" if short else ""
 
 
 def _failed(name: str, cause: str) -> Unavailable:

@@ -49,7 +49,7 @@ def pretend(tmp_path, monkeypatch):
 
     def pretend(script):
         path = tmp_path / "child"
-        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.write_text(f"#!/bin/sh\nanswer() {{ printf '\\036%s\\n' \"$1\"; }}\n{script}\n")
         path.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(path))
 
@@ -112,8 +112,10 @@ def test_a_child_that_exceeds_its_deadline_is_ended_with_all_that_it_has_started
 
 
 def test_what_a_child_leaves_behind_ends_with_it(make, pretend, tmp_path):
-    pretend(f"sleep 1000 >/dev/null & echo $! > {tmp_path}/pid; echo '{{\"result\": 1}}'")
-    assert read_tags(make()) == 1
+    pretend(f"sleep 1000 >/dev/null & echo $! > {tmp_path}/pid; answer '{{\"result\": 1}}'")
+    errands = make()
+    assert read_tags(errands) == 1
+    errands.end()
     wait_until(lambda: is_gone(int((tmp_path / "pid").read_text())), "the end of the grandchild")
 
 
@@ -124,13 +126,15 @@ def is_gone(pid):
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
-        ("exit 0", "its answer makes no sense"),
-        ("echo hello; exit 0", "its answer makes no sense: hello"),
-        ("echo '[1]'", "its answer makes no sense: [1]"),
-        ("echo 7", "its answer makes no sense: 7"),
-        ("""echo '{"error": {"type": "KeyError"}}'""", 'its answer makes no sense: {"error": {"type": "KeyError"}}'),
-        ("printf '\\033[1m'", "its answer makes no sense: \\x1b[1m"),
+        ("exit 0", "it exited with code 0 without an answer"),
+        ("answer ''", "its answer makes no sense"),
+        ("answer hello", "its answer makes no sense: hello"),
+        ("answer '[1]'", "its answer makes no sense: [1]"),
+        ("answer 7", "its answer makes no sense: 7"),
+        ("""answer '{"error": {"type": "KeyError"}}'""", 'its answer makes no sense: {"error": {"type": "KeyError"}}'),
+        ("answer \"$(printf '\\033[1m')\"", "its answer makes no sense: \\x1b[1m"),
         ("echo sad; exit 3", "it exited with code 3 without an answer: sad"),
+        ("printf '\\036{'; exit 3", "it exited with code 3 without an answer: {"),
         ("""echo '{"result": 1}'; exit 3""", 'it exited with code 3 without an answer: {"result": 1}'),
         ("kill -9 $$", "it was killed by SIGKILL without an answer"),
         ("kill -36 $$", "it was killed by signal 36 without an answer"),
@@ -158,12 +162,12 @@ def test_a_child_that_cannot_be_started_is_unavailable(make, monkeypatch):
 
 
 def test_noise_before_the_answer_does_no_harm(make, pretend):
-    pretend("""echo 'Warning: {"result": 2}' >&2; echo '{"result": 1}'""")
+    pretend("""echo 'Warning: {"result": 2}' >&2; echo '{"result": 3}'; answer '{"result": 1}'""")
     assert read_tags(make()) == 1
 
 
 def test_request_and_answer_may_be_larger_than_a_pipe(make, pretend):
-    pretend("""echo; printf '{"result": '; cat; echo '}'""")
+    pretend("""printf '\\n\\036{"result": '; head -n 1 | tr -d '\\n'; echo '}'""")
     body = "☃" * 500_000
     assert make().run("read-instance-tags", instance_id=body, timeout_s=30) == {
         "name": "read-instance-tags",
@@ -173,12 +177,12 @@ def test_request_and_answer_may_be_larger_than_a_pipe(make, pretend):
 
 
 def test_a_child_need_not_read_its_request(make, pretend):
-    pretend("""exec <&-; echo '{"result": 1}'""")
+    pretend("""exec <&-; answer '{"result": 1}'""")
     assert make().run("read-instance-tags", instance_id="x" * 1_000_000) == 1
 
 
 def test_a_child_inherits_how_aws_is_reached_and_nothing_else(make, pretend, tmp_path):
-    pretend(f"env > {tmp_path}/env; tr '\\0' ' ' < /proc/$$/cmdline > {tmp_path}/words; echo '{{\"result\": 1}}'")
+    pretend(f"env > {tmp_path}/env; tr '\\0' ' ' < /proc/$$/cmdline > {tmp_path}/words; answer '{{\"result\": 1}}'")
     wanted = {"https_proxy": "http://p", "NO_PROXY": "x", "SSL_CERT_FILE": "/c", "LANG": "C", "AWS_PROFILE": "p"}
     read_tags(make(**wanted, DATABASE_URL="secret", BOOTSTRAP_STATE="/s", PYTHONPATH="/evil", LD_PRELOAD="/evil.so"))
     seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
@@ -186,11 +190,46 @@ def test_a_child_inherits_how_aws_is_reached_and_nothing_else(make, pretend, tmp
     assert (tmp_path / "words").read_text().endswith(f"{tmp_path}/child -I -m bootstrap.world.errand ")
 
 
+def test_a_child_runs_one_errand_after_another(make, pretend):
+    pretend("""while read -r request; do answer "{\\"result\\": $$}"; done""")
+    errands = make()
+    assert len({read_tags(errands) for _ in range(5)}) == 1
+
+
+def test_a_child_that_ended_meanwhile_is_replaced(make, pretend):
+    pretend("""read -r request; answer "{\\"result\\": $$}"; read -r request; exit 1""")
+    errands = make()
+    pid = read_tags(errands)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: is_gone(pid), "its end")
+    assert read_tags(errands) != pid
+
+
+def test_an_errand_that_found_no_answer_takes_no_other_along(make, pretend, tmp_path):
+    pretend(f"""read -r request
+        if mkdir {tmp_path}/first 2>/dev/null; then exit 3; fi
+        answer '{{"result": 1}}'""")
+    errands = make()
+    assert failure_of(errands) == (
+        f'cannot run errand "read-instance-tags": it exited with code 3 without an answer{WAY_OUT}'
+    )
+    assert read_tags(errands) == 1
+
+
+def test_a_child_that_waits_in_vain_is_sent_away(make, pretend, monkeypatch):
+    pretend("""while read -r request; do answer "{\\"result\\": $$}"; done""")
+    monkeypatch.setattr("bootstrap.world.errands.IDLE_S", 0.01)
+    errands = make()
+    pid = read_tags(errands)
+    wait_until(lambda: not psutil.pid_exists(pid), "its end, and nothing left of it")
+    assert read_tags(errands) != pid
+
+
 def test_errands_run_side_by_side(make, pretend, tmp_path):
     """Each waits for the other."""
     pretend(f"""mkfifo {tmp_path}/fifo 2>/dev/null
         if mkdir {tmp_path}/first 2>/dev/null; then echo x > {tmp_path}/fifo; else read x < {tmp_path}/fifo; fi
-        echo '{{"result": 1}}'""")
+        answer '{{"result": 1}}'""")
     errands = make()
     begun = [errands.begin("read-group-name") for _ in range(2)]
     assert [one.result() for one in begun] == [1, 1]
@@ -209,10 +248,16 @@ def test_an_end_ends_what_is_under_way_and_begins_nothing_more(make, pretend, tm
 
 
 def test_a_reaper_takes_no_errand(make, pretend):
-    pretend("""echo '{"result": 1}'""")
-    errands = make()
+    pretend("""answer '{"result": 1}'; sleep 0.001""")
     seen = []
-    thread = threading.Thread(target=lambda: seen.extend(read_tags(errands) for _ in range(30)))
+
+    def run():
+        for _ in range(30):
+            errands = make()
+            seen.append(read_tags(errands))
+            errands.end()
+
+    thread = threading.Thread(target=run)
     thread.start()
     while thread.is_alive():
         children.reap()
@@ -235,7 +280,7 @@ def test_a_child_whose_parent_is_gone_ends_by_itself(environ):
             stdout=subprocess.DEVNULL,
             env=environ | {"AWS_ENDPOINT_URL": aws.endpoint},
         )
-        child.communicate(json.dumps(request).encode(), timeout=30)
+        child.communicate(f"{json.dumps(request)}\n".encode(), timeout=30)
         held.set()
     assert child.returncode == -signal.SIGALRM
 
