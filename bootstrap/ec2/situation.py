@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from bootstrap.box_settings import BoxSettings
 from bootstrap.errors import BootstrapError
 from bootstrap.tag import PREFIX
 from bootstrap.world import clock, layers
-from bootstrap.world.errands import Errands
+from bootstrap.world.errands import Errands, errands
 from bootstrap.world.instance import read_instance
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Situation:
 
     box: Box
     say: Say
-    errands: Errands = field(default_factory=lambda: Errands(os.environ))
+    errands: Errands = field(default_factory=errands)
     instance: Instance | None = None  # None: not on EC2, or its metadata is out of reach
     settings: BoxSettings = field(default_factory=BoxSettings)
     word: Word = "booting"

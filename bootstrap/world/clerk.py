@@ -46,6 +46,8 @@ class Clerk:
 
     def is_there(self) -> bool:
         """Whether its child still runs."""
+        if self._is_reaped:
+            return False
         poller = select.poll()
         poller.register(self._ended, select.POLLIN)
         return not poller.poll(0)
@@ -54,7 +56,7 @@ class Clerk:
         """The answer, without its mark."""
         output = self._converse(f"{request}\n".encode(), clock.now() + timeout_s)
         if output is None:
-            self.kill()
+            self.dismiss()
             raise NoAnswerError(f"it did not end within {timeout_s:g} s")
         lines = output.decode(errors="backslashreplace").split("\n")
         answer = next((line for line in lines[:-1] if line.startswith(MARK)), None)

@@ -7,11 +7,15 @@ comes back as the same type with the same text.
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ApplyFailed, BootstrapError, DefinitionError, Refused, TagError, Unavailable
@@ -20,7 +24,7 @@ from bootstrap.world.aws import DeniedError, UnconfiguredError
 from bootstrap.world.clerk import Clerk, NoAnswerError, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 # name → module and function, called with keyword arguments that are JSON, as its result is
 ERRANDS = {
@@ -60,7 +64,7 @@ class Errands:
         self._waiting: deque[_Errand] = deque()
         self._desks = 0  # threads, each with a clerk of its own
         self._free = 0  # of them, those that wait for an errand
-        self._clerks: set[Clerk] = set()
+        self._busy: dict[Future[Any], Clerk] = {}
         self._is_over = False
 
     def begin(self, name: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Future[Any]:
@@ -90,21 +94,26 @@ class Errands:
             self._is_over = True
             dropped = tuple(self._waiting)
             self._waiting.clear()
-            for clerk in self._clerks:
+            for clerk in self._busy.values():
                 clerk.kill()
             self._changed.notify_all()
         for errand in dropped:
             errand.future.set_exception(_stopping(errand.name))
+
+    def abandon(self, future: Future[Any]) -> None:
+        """End the errand, if it is under way: nobody waits for it any more."""
+        with self._changed:
+            if future in self._busy:
+                self._busy[future].kill()
 
     def _serve(self) -> None:
         clerk = None
         while (errand := self._next()) is not None:
             try:
                 if clerk is None or not clerk.is_there():
-                    self._dismiss(clerk)
-                    clerk = None  # the next one may not start
-                    clerk = self._engage(errand.name)
-                result = _parse_answer(errand.name, clerk.ask(errand.request, errand.timeout_s))
+                    clerk = self._engage(errand.name, clerk)
+                with self._busy_with(errand, clerk):
+                    result = _parse_answer(errand.name, clerk.ask(errand.request, errand.timeout_s))
             except NoAnswerError as error:
                 failure = _stopping(errand.name) if self._is_over else _failed(errand.name, str(error))
                 errand.future.set_exception(failure)
@@ -112,7 +121,8 @@ class Errands:
                 errand.future.set_exception(error)
             else:
                 errand.future.set_result(result)
-        self._dismiss(clerk)
+        if clerk is not None:
+            clerk.dismiss()
 
     def _next(self) -> _Errand | None:
         """The next errand for this thread; ``None`` if it shall end."""
@@ -125,22 +135,33 @@ class Errands:
             self._desks -= 1
             return None
 
-    def _engage(self, name: str) -> Clerk:
-        with self._changed:  # whoever ends all this sees the clerk, or is seen
-            if self._is_over:
-                raise _stopping(name)
-            try:
-                clerk = Clerk(self._environ)
-            except OSError as error:
-                raise _failed(name, f"it can't be started: {error.strerror}") from error
-            self._clerks.add(clerk)
-            return clerk
+    def _engage(self, name: str, predecessor: Clerk | None) -> Clerk:
+        if predecessor is not None:
+            predecessor.dismiss()
+        try:
+            return Clerk(self._environ)
+        except OSError as error:
+            raise _failed(name, f"it can't be started: {error.strerror}") from error
 
-    def _dismiss(self, clerk: Clerk | None) -> None:
-        if clerk is not None:
+    @contextmanager
+    def _busy_with(self, errand: _Errand, clerk: Clerk) -> Iterator[None]:
+        with self._changed:
+            self._busy[errand.future] = clerk
+            if self._is_over:  # whoever ended all this did not see it
+                clerk.kill()
+        try:
+            yield
+        finally:
             with self._changed:
-                self._clerks.discard(clerk)
-            clerk.dismiss()
+                del self._busy[errand.future]
+
+
+@cache
+def errands() -> Errands:
+    """Those of this process, which end with it: what has been imported for one call serves the next."""
+    made = Errands(os.environ)
+    atexit.register(made.end)
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

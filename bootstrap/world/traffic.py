@@ -144,21 +144,20 @@ def _run(
     give_up: Callable[[], float] | None = None,
     **more: Any,
 ) -> Any:
-    from bootstrap.world.errands import Errands  # noqa: PLC0415 - only boxes with a load balancer or a name
+    from bootstrap.world.errands import errands  # noqa: PLC0415 - only boxes with a load balancer or a name
 
-    errands = Errands(os.environ)
+    future = errands().begin(
+        name,
+        timeout_s=_ERRAND_S + more.get("limit_s", 0.0),
+        groups=list(traffic.groups),
+        ports=sorted(traffic.ports.values()),
+        dns=traffic.dns,
+        instance_id=instance.id,
+        address=instance.address,
+        region=instance.region,
+        **more,
+    )
     try:
-        future = errands.begin(
-            name,
-            timeout_s=_ERRAND_S + more.get("limit_s", 0.0),
-            groups=list(traffic.groups),
-            ports=sorted(traffic.ports.values()),
-            dns=traffic.dns,
-            instance_id=instance.id,
-            address=instance.address,
-            region=instance.region,
-            **more,
-        )
         while True:
             try:
                 return future.result(_LOOK_S)
@@ -169,7 +168,7 @@ def _run(
                         "  way out: none; what was under way may have been cut off"
                     ) from None
     finally:
-        errands.end()
+        errands().abandon(future)
 
 
 def _both(joined: Joined | None, traffic: Traffic) -> Traffic:

@@ -247,6 +247,23 @@ def test_an_end_ends_what_is_under_way_and_begins_nothing_more(make, pretend, tm
     assert len(list(tmp_path.glob("begun.*"))) == 4
 
 
+def test_an_errand_that_nobody_waits_for_any_more_is_ended_alone(make, pretend, tmp_path):
+    pretend(f"""while read -r request; do
+        case "$request" in *i-long*) touch {tmp_path}/begun; sleep 1000;; esac
+        answer '{{"result": 1}}'
+    done""")
+    errands = make()
+    long = errands.begin("read-instance-tags", instance_id="i-long")
+    wait_until((tmp_path / "begun").exists, "the long one to begin")
+    errands.abandon(long)
+    assert str(long.exception(10)) == (
+        f'cannot run errand "read-instance-tags": it was killed by SIGKILL without an answer{WAY_OUT}'
+    )
+    done = errands.begin("read-instance-tags", instance_id="i-short")
+    assert done.result(10) == 1
+    errands.abandon(done)  # too late, and no harm
+
+
 def test_a_reaper_takes_no_errand(make, pretend):
     pretend("""answer '{"result": 1}'; sleep 0.001""")
     seen = []
