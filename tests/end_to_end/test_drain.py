@@ -17,24 +17,24 @@ DRAINS = 100 if LONG else 20
 PER_S = 200
 PORT = 8001
 SERVER = """\
-import http.server, signal, sys, threading, time
+import asyncio, signal, sys
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        time.sleep(0.03)
-        self.send_response(200)
-        self.send_header("Content-Length", "3")
-        self.end_headers()
-        self.wfile.write(b"ok\\n")
-
-    def log_message(self, *_):
+async def answer(reader, writer):
+    try:
+        await reader.readuntil(b"\\r\\n\\r\\n")
+        await asyncio.sleep(0.03)
+        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\nConnection: close\\r\\n\\r\\nok\\n")
+        await writer.drain()
+    except (OSError, EOFError):
         pass
+    writer.close()
 
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
+async def main():
+    server = await asyncio.start_server(answer, "0.0.0.0", 8001, backlog=128)
+    await server.serve_forever()
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # at once: whatever is still under way is lost
-Server(("0.0.0.0", 8001), Handler).serve_forever()
+asyncio.run(main())
 """
 
 
