@@ -44,7 +44,9 @@ class Situation:
     generation: str | None = None
     ending: End | None = None  # why everything stops, if it is not a person or the init system
     is_specimen: bool = False  # the loop breaker has chosen this box to stay as it is
-    _under_way: list[tuple[Future[Any], Callable[[Any], None]]] = field(default_factory=list)
+    _under_way: list[tuple[Future[Any], Callable[[Any], None], Callable[[BootstrapError], None]]] = field(
+        default_factory=list
+    )
     _told: set[str] = field(default_factory=set)
 
     def find_out(self) -> None:
@@ -76,19 +78,33 @@ class Situation:
     def tag(self, key: str) -> str | None:
         return next((tag.value for tag in self.tags if tag.key == key), None)
 
-    def attempt(self, errand: str, then: Callable[[Any], None] = lambda _: None, **arguments: Any) -> None:
-        """Have an errand run; ``then`` gets its result in a later turn. That it failed is told."""
-        self._under_way.append((self.errands.begin(errand, **arguments), then))
+    def attempt(
+        self,
+        errand: str,
+        then: Callable[[Any], None] = lambda _: None,
+        otherwise: Callable[[BootstrapError], None] = lambda _: None,
+        **arguments: Any,
+    ) -> Future[Any]:
+        """Have an errand run; ``then`` gets its result in a later turn, or ``otherwise`` its failure, which is told."""
+        future = self.errands.begin(errand, **arguments)
+        self._under_way.append((future, then, otherwise))
+        return future
+
+    def abandon(self, future: Future[Any]) -> None:
+        """Nobody wants to know any more how this errand ends; if it has not, it does so now."""
+        self._under_way = [one for one in self._under_way if one[0] is not future]
+        self.errands.abandon(future)
 
     def look(self) -> bool:
         """Take what errands have brought back; whether some are still under way."""
         done = [one for one in self._under_way if one[0].done()]
         self._under_way = [one for one in self._under_way if not one[0].done()]
-        for future, then in done:
+        for future, then, otherwise in done:
             try:
                 result = future.result()
             except BootstrapError as error:
                 self.tell(error)
+                otherwise(error)
             else:
                 then(result)
         return bool(self._under_way)

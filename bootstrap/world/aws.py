@@ -149,12 +149,13 @@ def call(
     *,
     resource: str | None = None,
     patience_s: float = _PATIENCE_S,
+    most_s: float = 5.0,
     clock: Clock = house_clock,
 ) -> T:
     """What ``ask`` returns; ``action`` is the IAM action, ``failure`` how the sentence about its failure begins.
 
-    ``resource`` is what the action is done to, where IAM lets one be named. An answer that ``ask`` understands (no such
-    parameter) it handles itself.
+    ``resource`` is what the action is done to, where IAM lets one be named; ``most_s`` is the longest pause between two
+    tries. An answer that ``ask`` understands (no such parameter) it handles itself.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
@@ -166,7 +167,7 @@ def call(
         except BotoCoreError as error:
             raise _judge_silence(action, failure, error) from error
 
-    return retry_until(clock.now() + patience_s, attempt, again_on=_BusyError, clock=clock)
+    return retry_until(clock.now() + patience_s, attempt, again_on=_BusyError, most_s=most_s, clock=clock)
 
 
 def _judge_answer(action: str, resource: str | None, failure: str, error: ClientError) -> Unavailable:

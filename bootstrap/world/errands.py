@@ -103,6 +103,7 @@ class Errands:
     def abandon(self, future: Future[Any]) -> None:
         """End the errand, if it is under way: nobody waits for it any more."""
         with self._changed:
+            self._waiting = deque(errand for errand in self._waiting if errand.future is not future)
             if future in self._busy:
                 self._busy[future].kill()
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 256  # characters, not bytes
 _PATIENCE_S = 45.0  # CreateTags refills at ten a second for a whole account
+_LONGEST_PAUSE_S = 20.0  # nobody waits for it
 
 
 def tag(*, instance_id: str, region: str, tags: Mapping[str, str]) -> None:
@@ -27,6 +28,7 @@ def tag(*, instance_id: str, region: str, tags: Mapping[str, str]) -> None:
         lambda: client().create_tags(Resources=[instance_id], Tags=pairs),
         resource=f"instance/{instance_id}",
         patience_s=_PATIENCE_S,
+        most_s=_LONGEST_PAUSE_S,
     )
 
 
