@@ -36,7 +36,7 @@ def one_shard(sandbox, shard):
         point = Point(stack, draw, number)
         try:
             killed += point.happen()
-            sandbox.run("up")
+            assert not stack.up().failures
             stack.check()
         except BaseException as error:
             note_seed(error, f"point {number} of shard {shard}: {point}")

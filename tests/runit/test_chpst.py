@@ -200,7 +200,7 @@ def test_who_waits_for_a_lock_can_be_interrupted(tmp_path):
         waiting = subprocess.Popen([*OURS, "-l", lock, "true"], stderr=subprocess.PIPE)
         wait_until_it_wants(waiting.pid, lock)
         waiting.send_signal(signal.SIGINT)
-        assert waiting.communicate()[1] == b""
+        assert waiting.communicate(timeout=30)[1] == b""
         assert waiting.returncode == -signal.SIGINT
 
 
