@@ -52,10 +52,11 @@ class _Asked:
     checked_s: float = -_CHECK_S  # when its check was asked last, and has said no
 
 
-def main(find: Callable[[str], Found], words: list[str], name: str) -> int:
+def main(find: Callable[[str], Found], words: list[str], name: str, deliver: Callable[[], None]) -> int:
     """Run one command and answer with sv's exit code.
 
-    ``name`` is what sv was called as; ``find`` maps a word to services, each with its label, and raises TroubleError.
+    ``name`` is what sv was called as; ``find`` maps a word to services, each with its label, and raises TroubleError;
+    ``deliver`` is called once letters were sent to all of them.
     """
     try:
         command = parse_command(words, name, os.environ)
@@ -63,15 +64,16 @@ def main(find: Callable[[str], Found], words: list[str], name: str) -> int:
         sys.stderr.write(str(error))
         return 2 if name != "sv" else 100
     try:
-        return _Sv(find, command).run()
+        return _Sv(find, command, deliver).run()
     except BootstrapError as error:
         sys.stderr.write(f"fatal: {error}\n")
         return 151 if command.lsb else 100
 
 
 class _Sv:
-    def __init__(self, find: Callable[[str], Found], command: Command) -> None:
+    def __init__(self, find: Callable[[str], Found], command: Command, deliver: Callable[[], None]) -> None:
         self._find = find
+        self._deliver = deliver
         self._command = command
         self._failures = 0
         self._status = 0  # as an init script answers
@@ -79,6 +81,7 @@ class _Sv:
     def run(self) -> int:
         begun = time.monotonic()
         asked = [one for word in self._command.services for one in self._begin(word)]
+        self._deliver()
         if self._command.waits:
             self._wait(asked, begun)
         if self._command.lsb and self._command.kind == "status":

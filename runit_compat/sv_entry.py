@@ -42,4 +42,7 @@ def run(box: Box | None, words: list[str], name: str) -> int:
         os.environ,
         began,
     )
-    return sv.main(find, words, name)
+    if programs is None:
+        return sv.main(find, words, name, lambda: None)
+    programs.gather()
+    return sv.main(find, words, name, programs.deliver)

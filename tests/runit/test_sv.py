@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from dataclasses import replace
 
@@ -200,7 +201,7 @@ def test_what_requests_reach_is_stopped_and_started_by_the_verbs(sandbox):
     sandbox.run("up")
     programs = Programs(sandbox.box, 0.0)
     traffic = {"groups": ["front"], "dns": None, "ports": {"web-web": 8001}}
-    programs._generation = replace(programs._generation, traffic=traffic)
+    programs.generation = replace(programs.generation, traffic=traffic)
     ((_, reached),) = programs.find("web")
     ((_, other),) = programs.find("api")
     assert [letters for letters in ("d", "x", "t", "tcu", "u", "o", "h", "k") if reached._is_reached(letters)] == [
@@ -211,3 +212,55 @@ def test_what_requests_reach_is_stopped_and_started_by_the_verbs(sandbox):
     reached.send("t")
     wait_until(lambda: sandbox.pids().get("web-web") not in {None, before}, "its restart, in the background")
     programs.close()
+
+
+@pytest.fixture
+def chain(sandbox):
+    """`web` needs `db`; each takes its time to get ready and to stop, and writes down when."""
+    diary = sandbox.root / "diary"
+    for name, needs in (("db", ""), ("web", "needs: [db]\n")):
+        script = (
+            f"trap 'sleep 0.1; echo {name} stopped >>{diary}; exit' TERM; echo {name} starts >>{diary}; sleep 0.1; "
+        )
+        script += f"echo {name} is up | tee -a {diary}; while :; do sleep 0.02; done"
+        sandbox.service(name, f'{needs}processes:\n  main:\n    command: "{script}"\n    ready: {{log: is up}}\n')
+    sandbox.run("up")
+    diary.write_text("")
+    return diary
+
+
+@pytest.mark.parametrize("names", [("db", "web"), ("web", "db")], ids="-".join)
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["-v", "down"], ["web stopped", "db stopped"]),
+        (["stop"], ["web stopped", "db stopped"]),
+        (["restart"], ["web stopped", "db stopped", "db starts", "db is up", "web starts", "web is up"]),
+    ],
+    ids=" ".join,
+)
+def test_several_that_need_one_another_go_in_waves(sandbox, chain, names, words, wanted):
+    said = sandbox.run("sv", *words, *names).stdout
+    assert sorted(re.findall(r"^ok: \w+: (\w+):", said, re.MULTILINE)) == ["db", "web"]
+    assert chain.read_text().splitlines() == wanted
+
+
+def test_several_that_need_one_another_start_in_waves_and_stop_in_waves_without_being_waited_for(sandbox, chain):
+    sandbox.run("sv", "stop", "web", "db")
+    chain.write_text("")
+    sandbox.run("sv", "up", "web", "db")
+    wait_until(lambda: chain.read_text().endswith("web is up\n"), "both")
+    assert chain.read_text().splitlines() == ["db starts", "db is up", "web starts", "web is up"]
+    chain.write_text("")
+    sandbox.run("sv", "down", "db", "web")
+    seen = sandbox.run("sv", "status", "db", "web").stdout
+    assert len(re.findall(r"^down:|, want down\b", seen, re.MULTILINE)) == 2, seen
+    wait_until(lambda: chain.read_text().count("stopped") == 2, "both to stop")
+    assert chain.read_text().splitlines() == ["web stopped", "db stopped"]
+
+
+def test_term_in_waves_brings_back_only_what_is_wanted_up(sandbox, chain):
+    sandbox.run("sv", "stop", "web")
+    chain.write_text("")
+    sandbox.run("sv", "-v", "term", "web", "db")
+    assert chain.read_text().splitlines() == ["db stopped", "db starts", "db is up"]
