@@ -26,7 +26,7 @@ from bootstrap.environ import layer_environments
 from bootstrap.identity import Identity
 from bootstrap.plan import resolve_plan
 from bootstrap.variable import Account
-from bootstrap.world.layers import read_layering
+from bootstrap.world.config.layers import read_layering
 from bootstrap.world.sources import read_sources
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bootstrap.plan import Plan
     from bootstrap.tag import Tag
     from bootstrap.variable import Account, Environment
-    from bootstrap.world.checkouts import Checkouts
+    from bootstrap.world.code.checkouts import Checkouts
     from bootstrap.world.supervision import Supervision
 
 
@@ -156,8 +156,8 @@ def layer(
     from bootstrap.identity import parse_identity  # noqa: PLC0415
     from bootstrap.plan import resolve_plan  # noqa: PLC0415
     from bootstrap.world.accounts import read_accounts  # noqa: PLC0415
-    from bootstrap.world.code import bring_code  # noqa: PLC0415
-    from bootstrap.world.layers import read_layering  # noqa: PLC0415
+    from bootstrap.world.code.bring import bring_code  # noqa: PLC0415
+    from bootstrap.world.config.layers import read_layering  # noqa: PLC0415
     from bootstrap.world.references import Asking, read_secrets  # noqa: PLC0415
     from bootstrap.world.sources import read_sources  # noqa: PLC0415
 
@@ -186,7 +186,7 @@ def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: 
     checkouts = None
     if remembered is not None:
         if remembered.sources:  # a file that has not changed says nothing about a branch that may have moved
-            from bootstrap.world.checkouts import open_checkouts  # noqa: PLC0415 - only with sources
+            from bootstrap.world.code.checkouts import open_checkouts  # noqa: PLC0415 - only with sources
 
             checkouts = open_checkouts(box, request, say)
         if checkouts is None or checkouts.is_current(remembered):
@@ -245,8 +245,9 @@ def _apply(
             generation=generation, actions=actions, results={a.program: "kept" for a in actions}, failures={}
         )
     # An `up` that has nothing to do does without these.
-    from bootstrap.world import preflight, processes, traffic  # noqa: PLC0415
+    from bootstrap.world import preflight, processes  # noqa: PLC0415
     from bootstrap.world.apply import Apply  # noqa: PLC0415
+    from bootstrap.world.ec2 import traffic  # noqa: PLC0415
 
     with request.witness.phase("apply"):
         blocked = supervised.sweep(say)
@@ -261,7 +262,7 @@ def _apply(
     store.switch_current(box, generation)
     store.prune(box, generation, before)
     if generation.sources:
-        from bootstrap.world import checkouts  # noqa: PLC0415 - only with sources
+        from bootstrap.world.code import checkouts  # noqa: PLC0415 - only with sources
 
         checkouts.tidy(box, (*before, *(unit.store_name for unit in generation.units)))
     results = {action.program: "kept" for action in actions} | dict(outcome.results)
@@ -273,7 +274,7 @@ def _register(box: Box, outcome: Outcome, request: Request, say: Say) -> Outcome
     if outcome.generation.traffic is None and not os.path.exists(box.traffic):
         return outcome
     from bootstrap.traffic import parse_traffic  # noqa: PLC0415 - few boxes have either
-    from bootstrap.world import traffic  # noqa: PLC0415 - likewise
+    from bootstrap.world.ec2 import traffic  # noqa: PLC0415 - likewise
 
     wanted = parse_traffic(outcome.generation.traffic)
     if wanted is not None and wanted.serves((*outcome.failures, *by_hand.read_stopped(box))):

@@ -10,8 +10,9 @@ from bootstrap.reconcile import Action, Replace, Start, stopped_by
 from bootstrap.rendering import waves_of
 from bootstrap.spelling import listed
 from bootstrap.traffic import parse_traffic
-from bootstrap.world import abandoned, by_hand, clock, lock, processes, readiness, store, supervisord, traffic
+from bootstrap.world import abandoned, by_hand, clock, lock, processes, readiness, store, supervisord
 from bootstrap.world.apply import Apply, Outcome
+from bootstrap.world.ec2 import traffic
 from bootstrap.world.stopping import Stopper, Supervised
 
 if TYPE_CHECKING:

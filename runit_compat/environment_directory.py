@@ -1,7 +1,7 @@
 """A directory → what it does to an environment, as ``chpst -e`` has it.
 
-bootstrap's own layers (``bootstrap.world.layers``) have the same rules for values, but refuse names and files that
-chpst takes, and importing them takes longer than all of chpst.
+bootstrap's own layers (``bootstrap.world.config.layers``) have the same rules for values, but refuse names and files
+that chpst takes, and importing them takes longer than all of chpst.
 """
 
 from __future__ import annotations

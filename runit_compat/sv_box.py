@@ -1,7 +1,7 @@
 """Our own programs, as ``sv`` sees and controls them.
 
-Letters are heeded inside supervisord (``bootstrap.world.letters``), one program at a time and without any lock. What
-has to be introduced or set up before it can start goes through `bootstrap start`, in the background; what requests
+Letters are heeded inside supervisord (``bootstrap.world.plugin.letters``), one program at a time and without any lock.
+What has to be introduced or set up before it can start goes through `bootstrap start`, in the background; what requests
 reach is stopped and started by the verbs too, which know of load balancers; so are several programs that need one
 another, because the verbs know of waves; and so is all where our plug-in is not there.
 """

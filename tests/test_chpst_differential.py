@@ -21,7 +21,7 @@ from bootstrap.errors import DefinitionError
 from bootstrap.identity import Identity
 from bootstrap.plan import Plan, Program
 from bootstrap.variable import Account, Layering
-from bootstrap.world.layers import read_layer, read_layers
+from bootstrap.world.config.layers import read_layer, read_layers
 
 BATCHES, FILES = 40, 275  # 11 000 files in all
 NESTINGS, DEEPEST = 320, 7

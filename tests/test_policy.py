@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.world.grants import STATEMENTS
+from bootstrap.world.ec2.grants import STATEMENTS
 
 REPOSITORY = Path(__file__).parents[1]
 ACTION = re.compile(r"[a-z0-9]+:[A-Z][A-Za-z]+")

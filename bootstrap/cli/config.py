@@ -156,7 +156,7 @@ def _read_origins(
     settings: Settings, explanations: Iterable[Explanation], *, winners: bool
 ) -> dict[tuple[str, str], Origin]:
     """Who wrote what each layer says (or the ``winners`` alone), by file and key; without a repository nobody knows."""
-    from bootstrap.world.origins import read_origins  # noqa: PLC0415 - only where it is asked for
+    from bootstrap.world.config.origins import read_origins  # noqa: PLC0415 - only where it is asked for
 
     wanted = [(said.file, one.key) for one in explanations for said in ((one.winner,) if winners else one.layers)]
     return read_origins(settings.box, dict.fromkeys(wanted))

@@ -92,7 +92,7 @@ class _Found:
         self._service = service
 
     def between_revisions(self, before: str = "HEAD", after: str | None = None) -> Pairs:
-        from bootstrap.world import revisions  # noqa: PLC0415 - not for --help
+        from bootstrap.world.config import revisions  # noqa: PLC0415 - not for --help
 
         repository = revisions.read_repository(self._box)
         old = revisions.survey_revision(self._box, repository, before)
@@ -120,12 +120,12 @@ class _Found:
         return self._pair({name: old[name] for name in both}, {name: new[name] for name in both})
 
     def from_box(self) -> Pairs:
-        from bootstrap.world.running_config import diff_running  # noqa: PLC0415 - not for --help
+        from bootstrap.world.config.running import diff_running  # noqa: PLC0415 - not for --help
 
         return diff_running(self._box, self._survey())
 
     def _survey(self, modes: Iterable[str] = (), services: Iterable[str] = ()) -> tuple[Surveyed, ...]:
-        from bootstrap.world.revisions import survey_working_tree  # noqa: PLC0415 - not for --help
+        from bootstrap.world.config.revisions import survey_working_tree  # noqa: PLC0415 - not for --help
 
         survey = survey_working_tree(self._box)
         self._refuse_unknown(survey.catalog.modes, survey.catalog.services, modes, services)

@@ -37,7 +37,7 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
     if common == bool(mode or service):
         raise click.UsageError("name one layer: --common, --mode MODE, --service SERVICE, or both of these")
     from bootstrap.cli.config_set import render_written  # noqa: PLC0415 - not for --help
-    from bootstrap.world.config_writing import Target, read_layer_values, write_keys  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.writing import Target, read_layer_values, write_keys  # noqa: PLC0415 - not for --help
 
     target = Target(service=service, mode=mode)
     layer, before = read_layer_values(settings.box, target)

@@ -46,7 +46,7 @@ def export(
 
     A value that the format cannot hold unchanged is refused, and nothing is printed.
     """
-    from bootstrap.world.lookup import read_resolved  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.lookup import read_resolved  # noqa: PLC0415 - not for --help
 
     environments = read_resolved(settings.box, service, mode, resolve=reveal)
     variables = leave_out(_choose(environments, service, process), without)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.world.past import Edit
+    from bootstrap.world.config.past import Edit
 
 
 @click.command(
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def history(settings: Settings, *, key: str | None, most: int, reveal: bool, as_json: bool) -> None:
     """Show every committed change of a variable, in any layer, newest first; without KEY of all of them."""
-    from bootstrap.world.past import read_edits  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.past import read_edits  # noqa: PLC0415 - not for --help
 
     edits = list(read_edits(settings.box, key, most=most, reveal=reveal))
     if not edits and key is not None:

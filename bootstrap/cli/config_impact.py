@@ -30,7 +30,7 @@ def impact(settings: Settings, *, revision: str, as_json: bool) -> None:
     The reasons are those that plan gives on a box. It needs no tags, no AWS and no box.
     """
     from bootstrap.edits import diff_surveys  # noqa: PLC0415 - not for --help
-    from bootstrap.world.revisions import read_repository, survey_revision, survey_working_tree  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.revisions import read_repository, survey_revision, survey_working_tree  # noqa: PLC0415 - likewise
 
     before = survey_revision(settings.box, read_repository(settings.box), revision)
     impacts = diff_surveys(before.surveyed, survey_working_tree(settings.box).surveyed, os.urandom(16))

@@ -110,7 +110,7 @@ def dotenv(settings: Settings, *, file: str, without: tuple[str, ...], target: T
 @click.pass_obj
 def envdir(settings: Settings, *, directory: str, without: tuple[str, ...], target: Target) -> None:
     """Bring in a DIRECTORY with one file a variable, as `chpst -e` and envdir read it; an empty file removes."""
-    from bootstrap.world.layers import read_envdir  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.layers import read_envdir  # noqa: PLC0415 - not for --help
 
     _check(settings, target)
     values = {key: setting.value for key, setting in read_envdir(directory).settings.items()}
@@ -147,7 +147,7 @@ def shared(settings: Settings, *, mode: str, plan: bool, as_json: bool) -> None:
 
     Only what is proved to change nothing: every environment of every mode and service is made before and after.
     """
-    from bootstrap.world.sharing import find_shares, write_shares  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.sharing import find_shares, write_shares  # noqa: PLC0415 - not for --help
 
     _check(settings, Target(service=None, mode=mode, plan=plan, as_json=as_json))
     target, shares = find_shares(settings.box, mode)
@@ -174,8 +174,8 @@ def _check(settings: Settings, target: Target) -> None:
 
 def _bring(settings: Settings, target: Target, values: Mapping[str, Value]) -> None:
     from bootstrap.importing import own_layer, plan_writing, refuse_lossy  # noqa: PLC0415 - not for --help
-    from bootstrap.world.layer_writer import write_layer  # noqa: PLC0415 - likewise
-    from bootstrap.world.layers import read_layer, read_order  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.layer_writer import write_layer  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.layers import read_layer, read_order  # noqa: PLC0415 - likewise
 
     box = settings.box
     name = own_layer(read_order(box), target.service, target.mode)
@@ -196,7 +196,7 @@ def _bring(settings: Settings, target: Target, values: Mapping[str, Value]) -> N
 
 def _refuse_difference(values: Mapping[str, Value], writing: Writing, settings: Settings, name: str) -> None:
     """Read back what was written, through the loader of the services."""
-    from bootstrap.world.layers import read_layer  # noqa: PLC0415 - the caller has imported it already
+    from bootstrap.world.config.layers import read_layer  # noqa: PLC0415 - the caller has imported it already
 
     found = read_layer(settings.box, name).settings
     wrong = [
@@ -258,7 +258,7 @@ def _propose(settings: Settings, target: Target) -> None:
     """Say what could be shared now; a repository that cannot be surveyed as a whole has other worries."""
     if target.mode is None or target.service is None or target.plan:
         return
-    from bootstrap.world.sharing import find_shares  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.sharing import find_shares  # noqa: PLC0415 - not for --help
 
     try:
         layer, shares = find_shares(settings.box, target.mode)

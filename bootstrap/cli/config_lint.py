@@ -36,7 +36,7 @@ def lint(settings: Settings, *, as_json: bool, form: str, strict: bool) -> int:
     2: the definitions, layers.yaml or schema.yaml cannot be read.
     """
     from bootstrap.lint import lint_repository  # noqa: PLC0415 - not for --help
-    from bootstrap.world.repository import read_repository  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.repository import read_repository  # noqa: PLC0415 - likewise
 
     repository, unreadable = read_repository(settings.box)
     findings = [*unreadable, *lint_repository(repository)]

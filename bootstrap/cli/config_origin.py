@@ -25,7 +25,7 @@ without_option = click.option("--without", multiple=True, metavar="KEY", help="L
 def read_heroku(app: str, file: str | None) -> dict[str, str]:
     """The config vars of an app, from a file (``-``: standard input) or the Heroku CLI."""
     from bootstrap.config_vars import parse_config_vars  # noqa: PLC0415 - not for --help
-    from bootstrap.world.heroku import read_config_vars  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.heroku import read_config_vars  # noqa: PLC0415 - likewise
 
     content = read_config_vars(app) if file is None else _read_file(file)
     return _parse(file or f"heroku config --json --app {app}", content, parse_config_vars)

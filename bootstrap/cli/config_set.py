@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from bootstrap.edits import Impact
-    from bootstrap.world.config_writing import Target, Written
+    from bootstrap.world.config.writing import Target, Written
 
 V = TypeVar("V", bound="Callable[..., int]")
 _LARGEST = 1024 * 1024
@@ -95,7 +95,7 @@ def unset(
 
 
 def _target(mode: str | None, service: str | None, *, common: bool) -> Target:
-    from bootstrap.world.config_writing import Target  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.writing import Target  # noqa: PLC0415 - not for --help
 
     if common == bool(mode or service):
         raise click.UsageError("name one layer: --common, --mode MODE, --service SERVICE, or both of these")
@@ -112,7 +112,7 @@ def _write(
     then_up: bool,
     as_json: bool,
 ) -> int:
-    from bootstrap.world.config_writing import write_keys  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.writing import write_keys  # noqa: PLC0415 - not for --help
 
     def tell(impacts: Iterable[Impact]) -> None:
         if not as_json:

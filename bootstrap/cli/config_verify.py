@@ -92,7 +92,7 @@ def dotenv(settings: Settings, *, file: str, without: tuple[str, ...], whose: Wh
 def envdir(settings: Settings, *, directory: str, without: tuple[str, ...], whose: Whose, as_json: bool) -> int:
     """Compare with a DIRECTORY of one file a variable."""
     from bootstrap.variable import Reference  # noqa: PLC0415 - not for --help
-    from bootstrap.world.layers import read_envdir  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.layers import read_envdir  # noqa: PLC0415 - likewise
 
     environments = _load(settings, whose)
     settings_there = leave_out(read_envdir(directory).settings, without)
@@ -101,7 +101,7 @@ def envdir(settings: Settings, *, directory: str, without: tuple[str, ...], whos
 
 
 def _load(settings: Settings, whose: Whose) -> dict[str, Environment]:
-    from bootstrap.world.lookup import read_resolved  # noqa: PLC0415 - not for --help
+    from bootstrap.world.config.lookup import read_resolved  # noqa: PLC0415 - not for --help
 
     return read_resolved(settings.box, whose.service, whose.mode)
 

@@ -9,7 +9,7 @@ import click
 from bootstrap import control
 from bootstrap.cli.options import FORCE
 from bootstrap.cli.output import Voice, print_json
-from bootstrap.world import traffic
+from bootstrap.world.ec2 import traffic
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings

@@ -59,13 +59,13 @@ def read_environments(settings: Settings, selection: Selection) -> list[tuple[Pr
     from bootstrap.catalog import parse_catalog  # noqa: PLC0415 - not for --help
     from bootstrap.environ import layer_environments, needed_references  # noqa: PLC0415 - likewise
     from bootstrap.plan import resolve_plan  # noqa: PLC0415 - likewise
-    from bootstrap.world.layers import read_layering  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.layers import read_layering  # noqa: PLC0415 - likewise
     from bootstrap.world.sources import read_sources  # noqa: PLC0415 - likewise
 
     catalog = parse_catalog(read_sources(settings.box))
     plan = resolve_plan(_identify(settings, selection, catalog), catalog)
     if any(program.service.source for program in plan.programs):
-        from bootstrap.world.checkouts import place_running  # noqa: PLC0415 - only with sources
+        from bootstrap.world.code.checkouts import place_running  # noqa: PLC0415 - only with sources
 
         plan = place_running(settings.box, plan)
     programs = _select(plan, selection, catalog)

@@ -14,7 +14,8 @@ from bootstrap.notices import pick_ours
 from bootstrap.phases import BootReport, Phase, describe_failure, describe_phase, describe_reason, render_report
 from bootstrap.request import Witness
 from bootstrap.traffic import parse_traffic
-from bootstrap.world import clock, console, disk, traffic
+from bootstrap.world import clock, console, disk
+from bootstrap.world.ec2 import traffic
 from bootstrap.world.notify import Notify
 
 if TYPE_CHECKING:

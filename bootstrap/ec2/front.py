@@ -10,7 +10,8 @@ from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.errors import BootstrapError, Locked
 from bootstrap.notices import Withdraw
 from bootstrap.traffic import parse_traffic
-from bootstrap.world import by_hand, clock, lock, store, traffic
+from bootstrap.world import by_hand, clock, lock, store
+from bootstrap.world.ec2 import traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.notices import Advice, End, Retire, Serve, TagsChanged, Withdraw, is_warming
 from bootstrap.spelling import listed
 from bootstrap.world import clock
+from bootstrap.world.ec2.metadata_watch import EVERY_S, MetadataWatch
 from bootstrap.world.imds import metadata_endpoint
-from bootstrap.world.metadata_watch import EVERY_S, MetadataWatch
 
 if TYPE_CHECKING:
     from bootstrap.ec2.situation import Situation

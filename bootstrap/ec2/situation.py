@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.box_settings import BoxSettings
 from bootstrap.errors import BootstrapError
 from bootstrap.tag import PREFIX
-from bootstrap.world import clock, layers
-from bootstrap.world.errands import Errands, errands
-from bootstrap.world.instance import read_instance
+from bootstrap.world import clock
+from bootstrap.world.config import layers
+from bootstrap.world.ec2.errands import Errands, errands
+from bootstrap.world.ec2.instance import read_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bootstrap.phases import Word
     from bootstrap.request import Say
     from bootstrap.tag import Tag
-    from bootstrap.world.instance import Instance
+    from bootstrap.world.ec2.instance import Instance
 
 _INSTANCE_S = 5.0
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"

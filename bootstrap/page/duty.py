@@ -9,8 +9,9 @@ from bootstrap.duty import Duty
 from bootstrap.page.documents import render_documents
 from bootstrap.page.server import Server
 from bootstrap.status import Status, judge_status
-from bootstrap.world import by_hand, processes, readiness, traffic
+from bootstrap.world import by_hand, processes, readiness
 from bootstrap.world.checks import Checks
+from bootstrap.world.ec2 import traffic
 from bootstrap.world.ready_record import ReadyRecord
 
 if TYPE_CHECKING:

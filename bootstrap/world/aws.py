@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bootstrap.errors import Unavailable
 from bootstrap.spelling import quoted
 from bootstrap.world import clock as house_clock
-from bootstrap.world import grants
+from bootstrap.world.ec2 import grants
 from bootstrap.world.imds import MetadataService, metadata_endpoint
 from bootstrap.world.retry import retry_until
 

@@ -42,7 +42,7 @@ def read_secrets(box: Box, wanted: Mapping[Reference, Need], asking: Asking) -> 
     """
     if not wanted:
         return {}
-    from bootstrap.world.local_secrets import read_local_secrets  # noqa: PLC0415 - only with references
+    from bootstrap.world.config.local_secrets import read_local_secrets  # noqa: PLC0415 - only with references
 
     local = read_local_secrets(box, asking.mode, wanted)
     remote = {reference: need for reference, need in wanted.items() if reference not in local}
@@ -83,7 +83,8 @@ def _read_seen(box: Box) -> dict[str, str]:
 
 def _resolve(missing: Mapping[Reference, Need], pins: Mapping[Reference, str], mode: str) -> Mapping[Reference, Secret]:
     # boto3 is behind these
-    from bootstrap.world import aws, local_secrets, secrets  # noqa: PLC0415
+    from bootstrap.world import aws, secrets  # noqa: PLC0415
+    from bootstrap.world.config import local_secrets  # noqa: PLC0415
 
     try:
         return secrets.resolve_references(missing, pins=pins, needs=missing)

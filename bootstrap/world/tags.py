@@ -19,8 +19,8 @@ from bootstrap.spelling import quoted
 from bootstrap.tag import MODE, PREFIX, SERVICE, Tag, contradictions, lie_over, missing_tags, qualified
 from bootstrap.world import clock as house_clock
 from bootstrap.world import disk
+from bootstrap.world.ec2.instance_tags import wait_until_tagged
 from bootstrap.world.imds import DMI, MetadataService, metadata_endpoint
-from bootstrap.world.instance_tags import wait_until_tagged
 from bootstrap.world.tags_file import read_tags_file
 
 if TYPE_CHECKING:

@@ -54,4 +54,4 @@ def test_all_boot_and_nobody_asks_for_more(aws, tmp_path):
 
 def errands_of(box):
     """Its children that call AWS, or have just done so."""
-    return [one for one in psutil.Process(box.child.pid).children() if "bootstrap.world.errand" in one.cmdline()]
+    return [one for one in psutil.Process(box.child.pid).children() if "bootstrap.world.ec2.errand" in one.cmdline()]

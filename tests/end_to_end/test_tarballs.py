@@ -12,8 +12,9 @@ import boto3
 import pytest
 
 from bootstrap.errors import DefinitionError
-from bootstrap.world import apart, clock, unpacking
-from bootstrap.world.unpacking import unpack
+from bootstrap.world import clock
+from bootstrap.world.code import apart, unpacking
+from bootstrap.world.code.unpacking import unpack
 from support.aws_server import VARIABLES, forget_everything, moto_server
 from support.origins import public_sandbox
 

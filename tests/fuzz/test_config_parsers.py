@@ -21,7 +21,7 @@ from bootstrap.lint import lint_repository
 from bootstrap.problem import FlawedError
 from bootstrap.rules import judge_values, parse_rules
 from bootstrap.variable import Variable
-from bootstrap.world.repository import read_repository
+from bootstrap.world.config.repository import read_repository
 from support.mutation import examples, mutated
 
 SCHEMA = b"A: {required: [api], type: url, secret: true, allowed: ['x:y'], description: x}\nB: {type: integer}\nC:\n"

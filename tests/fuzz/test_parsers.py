@@ -28,7 +28,6 @@ from bootstrap.world import (
     by_hand,
     cgroups,
     checks_record,
-    layers,
     ledger_file,
     lock,
     masking,
@@ -39,6 +38,7 @@ from bootstrap.world import (
     tags,
     tags_file,
 )
+from bootstrap.world.config import layers
 from bootstrap.world.ready_record import ReadyRecord
 from bootstrap.world.rpc import Fault, parse_answer
 from support.mutation import examples, mutated

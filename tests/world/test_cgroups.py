@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.box import Box
-from bootstrap.world import cgroups, disk, plugin
+from bootstrap.world import cgroups, disk
+from bootstrap.world.plugin.memory import Memory
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_a_group_is_made_where_there_is_none(group):
 
 def test_a_kill_of_an_earlier_supervisor_s_days_is_no_news(group):
     program(group, "api-web", kills=1)
-    memory = plugin._Memory(str(group))
+    memory = Memory(str(group))
     assert not memory.has_run_out("api-web")
     (group / "api-web/memory.events").write_text("oom_kill 2\n")
     assert memory.has_run_out("api-web")
@@ -42,10 +43,10 @@ def test_a_kill_of_an_earlier_supervisor_s_days_is_no_news(group):
 
 
 def test_what_befalls_another_group_is_not_told_of_this_one(group, monkeypatch):
-    monkeypatch.setattr(plugin._Memory, "_read_box", lambda _self: next(count))
+    monkeypatch.setattr(Memory, "_read_box", lambda _self: next(count))
     count = iter(range(100))
     program(group, "api-web")
-    memory = plugin._Memory(str(group))
+    memory = Memory(str(group))
     assert not memory.has_run_out("api-web")
     assert memory.has_run_out("web-web")  # it has no group: the box's count has to do
 

@@ -10,7 +10,7 @@ from bootstrap.environ import Need, Reference
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.world import clock
 from bootstrap.world.aws import DeniedError
-from bootstrap.world.grants import STATEMENTS
+from bootstrap.world.ec2.grants import STATEMENTS
 from bootstrap.world.secrets import Secret, read_parameter_names, resolve_references
 from support.aws_server import VARIABLES, ScriptedAws, forget_everything, moto_server
 from support.clock import FakeClock

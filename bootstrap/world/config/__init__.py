@@ -1,0 +1,1 @@
+"""The repository of configuration directories on disk: read, written, and its past."""

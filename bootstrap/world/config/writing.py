@@ -1,0 +1,198 @@
+"""An edit of one layer → files, and one commit of exactly these; or nothing at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bootstrap.catalog import parse_catalog
+from bootstrap.edits import Impact, diff_surveys
+from bootstrap.errors import DefinitionError, Locked, Refused
+from bootstrap.importing import check_target, own_layer
+from bootstrap.world import clock, disk
+from bootstrap.world.config.layer_writer import put_back, refuse_foreign, replace_files
+from bootstrap.world.config.layers import read_layers, read_order
+from bootstrap.world.config.revisions import read_repository, survey_working_tree
+from bootstrap.world.sources import read_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from bootstrap.box import Box
+    from bootstrap.world.git import Repository
+
+_REFERENCES = (".ssm", ".secret")
+_PATIENCE_S = 60.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whose layer is meant: one service's in one mode, one service's, one mode's, or (neither) everybody's."""
+
+    service: str | None
+    mode: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What an edit did."""
+
+    commit: str | None  # None: the files said so already
+    subject: str
+    files: tuple[str, ...]  # relative to the root
+    impacts: tuple[Impact, ...]
+
+
+def write_keys(
+    box: Box,
+    target: Target,
+    contents: Mapping[str, bytes | None],
+    verb: str,
+    why: str,
+    tell: Callable[[Iterable[Impact]], None],
+) -> Written:
+    """Write variables of a layer (``None`` removes one) and commit them; ``tell`` hears the impact before the commit.
+
+    Raises Refused, with the tree as it was, for whatever does not fit.
+    """
+    repository = read_repository(box)
+    before = survey_working_tree(box)
+    check_target(before.catalog, target.service, target.mode)
+    layer = own_layer(read_order(box), target.service, target.mode)
+    files = {f"{layer}/{key}": content for key, content in contents.items()}
+    for key, content in contents.items():
+        _refuse_beside(box, layer, key, content)
+    return write_files(box, repository, files, f"{verb} {', '.join(contents)} in {layer}", why, tell)
+
+
+def read_layer_values(box: Box, target: Target) -> tuple[str, dict[str, str]]:
+    """The layer, and what its files set; references and the lines of its ``.env`` are left out."""
+    catalog = parse_catalog(read_sources(box))
+    check_target(catalog, target.service, target.mode)
+    layer = own_layer(read_order(box), target.service, target.mode)
+    settings = read_layers(box, [layer])[layer].settings
+    values = {key: setting.value for key, setting in settings.items() if not setting.file.endswith("/.env")}
+    return layer, {key: value for key, value in values.items() if isinstance(value, str)}
+
+
+def write_files(
+    box: Box,
+    repository: Repository,
+    files: Mapping[str, bytes | None],
+    subject: str,
+    why: str,
+    tell: Callable[[Iterable[Impact]], None],
+) -> Written:
+    """The same for whole files below config/."""
+    with _alone(repository):
+        return _write_files(box, repository, files, subject, why, tell)
+
+
+def _write_files(
+    box: Box,
+    repository: Repository,
+    files: Mapping[str, bytes | None],
+    subject: str,
+    why: str,
+    tell: Callable[[Iterable[Impact]], None],
+) -> Written:
+    branch = _find_branch(box, repository)
+    before = survey_working_tree(box)
+    old = _refuse_uncommitted(box, repository, files)
+    if old == files:
+        return Written(commit=None, subject=subject, files=(), impacts=())
+    paths = {f"{box.config}/{file}": content for file, content in files.items()}
+    try:
+        replace_files(dict(paths))
+        impacts = tuple(diff_surveys(before.surveyed, survey_working_tree(box).surveyed, os.urandom(16)))
+        tell(impacts)
+        message = f"{subject}\n" + (f"\n{why}\n" if why else "")
+        tracked = {repository.prefix + file: content for file, content in files.items()}
+        commit = repository.commit_files(tracked, message, repository.read_person(), branch)
+    except BaseException:
+        put_back({f"{box.config}/{file}": content for file, content in old.items()})
+        raise
+    return Written(commit=commit, subject=subject, files=tuple(f"config/{file}" for file in files), impacts=impacts)
+
+
+@contextmanager
+def _alone(repository: Repository) -> Iterator[None]:
+    """One edit after the other; the kernel lets the next one in, however this one ends. Raises Locked."""
+    descriptor = os.open(repository.read_directory(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = clock.now() + _PATIENCE_S
+        while not _try_lock(descriptor):
+            if clock.now() >= deadline:
+                raise Locked(
+                    f"cannot commit to {repository.top}: another bootstrap has been at it for {_PATIENCE_S:.0f} s\n"
+                    "  way out: let it finish and run the command again"
+                )
+            clock.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _refuse_beside(box: Box, layer: str, key: str, content: bytes | None) -> None:
+    beside = [kind for kind in _REFERENCES if os.path.lexists(f"{box.config}/{layer}/{key}{kind}")]
+    if beside and content is not None:
+        raise Refused(
+            f"cannot set {key}: {key}{beside[0]} stands there, which refers to a secret\n"
+            f"  where: config/{layer}/{key}{beside[0]}\n  way out: git rm that file first, or edit it"
+        )
+    if content is None and not os.path.lexists(f"{box.config}/{layer}/{key}"):
+        raise Refused(
+            f"cannot unset {key}: this layer has no file of that name\n"
+            f'  where: config/{layer}\n  way out: "bootstrap config explain {key}" shows which layers set it'
+        )
+
+
+def _find_branch(box: Box, repository: Repository) -> str:
+    """The branch to commit to. Raises DefinitionError where a commit would be lost, mixed up or somebody else's."""
+    owner = os.stat(box.config).st_uid
+    if owner != os.geteuid():
+        raise DefinitionError(f"cannot write to {box.config}: it belongs to user {owner}\n  way out: run as that user")
+    under_way = repository.read_under_way()
+    if under_way is not None:
+        raise DefinitionError(
+            f"cannot commit to {repository.top}: a {under_way} is under way\n  way out: finish it, or abort it"
+        )
+    branch = repository.read_branch()
+    if branch is None:
+        raise DefinitionError(
+            f"cannot commit to {repository.top}: no branch is checked out, so the commit would be lost\n"
+            "  way out: git switch BRANCH"
+        )
+    return branch
+
+
+def _refuse_uncommitted(box: Box, repository: Repository, files: Iterable[str]) -> dict[str, bytes | None]:
+    """What the files hold; raises DefinitionError unless that is what was committed."""
+    entries, _ = repository.read_tree(repository.find_commit("HEAD"), repository.prefix)
+    blobs = {entry.path.removeprefix(repository.prefix): entry.blob for entry in entries}
+    committed = repository.read_blobs(blobs[file] for file in files if file in blobs)
+    refuse_foreign(box, files)
+    is_staged = repository.is_staged(repository.prefix + file for file in files)
+    found: dict[str, bytes | None] = {}
+    for file in files:
+        if os.path.isdir(f"{box.config}/{file}"):
+            raise DefinitionError(f"cannot write config/{file}: a directory stands there\n  way out: remove it first")
+        found[file] = disk.read_if_there(f"{box.config}/{file}")
+        if found[file] != (committed.get(blobs[file]) if file in blobs else None) or is_staged:
+            raise DefinitionError(
+                f"cannot write config/{file}: it has changes that nobody has committed\n"
+                "  way out: commit them, or git checkout the file"
+            )
+    return found
