@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bootstrap.commits import ABSENT
 from bootstrap.dotenv_file import find_lines, parse_dotenv
 from bootstrap.problem import FlawedError
-from bootstrap.world.git import open_repository
+from bootstrap.world.config.git_repository import open_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.commits import Change
     from bootstrap.explanation import Origin
-    from bootstrap.world.git import Repository
+    from bootstrap.world.config.git_repository import Repository
 
 
 def read_origins(box: Box, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Origin]:

@@ -18,8 +18,8 @@ from bootstrap.catalog import Sources, parse_catalog
 from bootstrap.errors import DefinitionError, Refused, Unavailable
 from bootstrap.survey import Surveyed, all_layer_names, plan_modes, survey_environments
 from bootstrap.variable import Layering
+from bootstrap.world.config.git_repository import Repository, open_repository
 from bootstrap.world.config.layers import read_layers, read_order, read_rules
-from bootstrap.world.git import Repository, open_repository
 from bootstrap.world.sources import read_sources
 
 if TYPE_CHECKING:

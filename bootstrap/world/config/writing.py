@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.world.git import Repository
+    from bootstrap.world.config.git_repository import Repository
 
 _REFERENCES = (".ssm", ".secret")
 _PATIENCE_S = 60.0

@@ -1,30 +1,22 @@
-"""git, called in this one place: what others have written into a repository is data here and never runs.
-
-Hooks, file system monitors, filters, text converters, pagers, editors, credential helpers, submodules, replaced objects
-and every network transport are off; nothing of the caller's environment or configuration is heeded, and revisions and
-paths can't be taken for options. As root in somebody else's repository git runs as its owner: whatever a setting of his
-could still start would be his own. See git(1) "ENVIRONMENT VARIABLES" and git-config(1).
-"""
+"""A git repository: its commits, trees and lines, read as data; and one commit of exactly these files."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bootstrap.commits import ABSENT, LOG_FORMAT, Change, parse_log
 from bootstrap.errors import DefinitionError, Refused, Unavailable
-from bootstrap.spelling import harmless, quoted
+from bootstrap.spelling import quoted
+from bootstrap.world.config.git import SETTINGS, last_words, render_settings, run_git
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-TIMEOUT_S = 60.0
 LARGEST = 1024 * 1024  # bytes; no file of ours is larger, and whoever packed ten GiB of zeros shall not fill our memory
 TOO_LARGE = b" " * (LARGEST + 1)
 _LONGEST_NAME = 255  # characters: NAME_MAX
@@ -37,46 +29,6 @@ _UNDER_WAY = {
     "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert",
     "sequencer": "cherry-pick or revert",
-}
-_SETTINGS = {
-    "core.hooksPath": "/dev/null",
-    "core.fsmonitor": "false",
-    "core.untrackedCache": "false",
-    "core.attributesFile": "/dev/null",
-    "core.quotePath": "false",
-    "core.useReplaceRefs": "false",
-    "protocol.allow": "never",
-    "submodule.recurse": "false",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "commit.gpgSign": "false",
-    "log.showSignature": "false",
-    "diff.external": "",
-    "credential.helper": "",
-    "log.showRoot": "true",
-    "log.follow": "false",
-    "diff.orderFile": "/dev/null",
-    "i18n.commitEncoding": "UTF-8",
-    "i18n.logOutputEncoding": "UTF-8",
-}
-_ENVIRON = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_ALLOW_PROTOCOL": "none",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_GRAFT_FILE": "/dev/null",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_LITERAL_PATHSPECS": "0",
-    "GIT_PAGER": "cat",
-    "GIT_EDITOR": "false",
-    "GIT_ASKPASS": "false",
-    "GIT_SSH_COMMAND": "false",
 }
 _PERSON = ("user.name", "user.email")
 # Commands whose names others choose. Their other settings, such as diff.algorithm, git would not take when emptied.
@@ -105,7 +57,7 @@ class Repository:
 
     def __init__(self, top: str, prefix: str, owner: int) -> None:
         self._owner = owner
-        self._settings = _SETTINGS | _read_disarmed(top, owner)
+        self._settings = SETTINGS | _read_disarmed(top, owner)
         self.top = top
         self.prefix = prefix
 
@@ -115,7 +67,7 @@ class Repository:
         if done.returncode != 0:
             verb = "write to" if words[0] in _WRITING else "read"
             raise Unavailable(
-                f"cannot {verb} the repository {self.top}: git {words[0]}: {_last_words(done)}\n"
+                f"cannot {verb} the repository {self.top}: git {words[0]}: {last_words(done)}\n"
                 "  way out: mend what git complains about, and run the command again"
             )
         return done.stdout
@@ -123,7 +75,7 @@ class Repository:
     def _run(
         self, words: Sequence[str], content: bytes | None = None, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        return _run(self.top, self._owner, words, content, {**(extra or {}), **_render_settings(self._settings)})
+        return run_git(self.top, self._owner, words, content, {**(extra or {}), **render_settings(self._settings)})
 
     def find_commit(self, revision: str) -> str:
         """The whole id of a revision; raises Refused for one that is not there."""
@@ -283,13 +235,13 @@ def open_repository(directory: str) -> Repository | None:
     Raises DefinitionError for one that git, or we, cannot use, Unavailable without git.
     """
     owner = os.stat(directory).st_uid
-    done = _run(directory, owner, ("rev-parse", "--show-toplevel", "--show-prefix"))
+    done = run_git(directory, owner, ("rev-parse", "--show-toplevel", "--show-prefix"))
     if b"not a git repository" in done.stderr:
         return None
     if b"dubious ownership" in done.stderr:
         raise _unusable(directory, "it belongs to somebody else", "run as its owner")
     if done.returncode != 0:
-        raise _unusable(directory, f"git says: {_last_words(done)}", "mend what git complains about")
+        raise _unusable(directory, f"git says: {last_words(done)}", "mend what git complains about")
     top, prefix = (os.fsdecode(line) for line in done.stdout.split(b"\n")[:2])
     if not os.path.samefile(f"{top}/{prefix}", directory):
         raise _unusable(
@@ -304,17 +256,9 @@ def _unusable(directory: str, cause: str, way_out: str) -> DefinitionError:
 
 def _read_disarmed(top: str, owner: int) -> dict[str, str]:
     """Filters and drivers that the repository's configuration knows, emptied; reading their names runs none of them."""
-    done = _run(top, owner, ("config", "--null", "--name-only", "--get-regexp", _NAMED))
+    done = run_git(top, owner, ("config", "--null", "--name-only", "--get-regexp", _NAMED))
     names = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
     return {name: "false" if name.endswith(".required") else "" for name in names}
-
-
-def _render_settings(settings: Mapping[str, str]) -> dict[str, str]:
-    """Settings that lie over those of every file; see git(1) GIT_CONFIG_COUNT."""
-    rendered = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (key, value) in enumerate(settings.items()):
-        rendered |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return rendered
 
 
 def _read_account() -> pwd.struct_passwd:
@@ -329,65 +273,13 @@ def _read_account() -> pwd.struct_passwd:
 def _read_setting(home: str, key: str) -> str:
     """A setting of a person's own configuration; the file is only parsed, and includes are not followed."""
     words = ("config", "--file", f"{home}/.gitconfig", "--no-includes", "--get", key)
-    done = _run("/", os.geteuid(), words)
+    done = run_git("/", os.geteuid(), words)
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
 
 
 def _facts(person: Person) -> Iterator[tuple[str, str]]:
     yield "NAME", person.name
     yield "EMAIL", person.email
-
-
-def _run(
-    directory: str,
-    owner: int,
-    words: Sequence[str],
-    content: bytes | None = None,
-    extra: Mapping[str, str] | None = None,
-) -> subprocess.CompletedProcess[bytes]:
-    is_foreign = os.geteuid() == 0 != owner
-    become: dict[str, Any] = {"user": owner, "group": _group_of(owner), "extra_groups": []} if is_foreign else {}
-    try:
-        return subprocess.run(
-            [_find_git(), "--no-pager", *words],
-            input=content if content is not None else b"",
-            capture_output=True,
-            cwd=directory,
-            env={**_ENVIRON, **_render_settings(_SETTINGS), **(extra or {})},
-            timeout=TIMEOUT_S,
-            check=False,
-            **become,
-        )
-    except subprocess.TimeoutExpired:
-        raise Unavailable(
-            f"cannot read the repository of {directory}: git {words[0]} took longer than {TIMEOUT_S:.0f} s"
-        ) from None
-
-
-@cache
-def _find_git() -> str:
-    found = shutil.which("git", path=_ENVIRON["PATH"])
-    if found is None:
-        raise Unavailable(
-            "cannot look into the past of the configuration: git is not installed\n  way out: install git"
-        )
-    return found
-
-
-def _group_of(uid: int) -> int:
-    try:
-        return pwd.getpwuid(uid).pw_gid
-    except KeyError:
-        return uid
-
-
-def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What went wrong; behind it git may give several lines of advice."""
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
-    if not lines:
-        return f"exit code {done.returncode}"
-    return harmless((fatal or lines)[-1])
 
 
 def _refuse_odd_paths(commit: str, paths: Iterable[str]) -> None:
