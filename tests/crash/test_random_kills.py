@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 
 import pytest
 
+from support import strace, zygote
 from support.chance import LONG, drawn_for, note_seed
 from support.kept_stack import KeptStack, has_verb
 from support.private_world import in_private_world
-from support.strace import require_strace
 
 SHARDS = 10
 POINTS = 1000 if LONG else 20  # each
@@ -21,12 +20,12 @@ VERBS = ["up", "up", "up from nothing", "up from nothing", "change", "change", "
 VERBS += ["rollback"] * has_verb("rollback")
 VICTIMS = [("us",)] * 4 + [("supervisor",)] * 3 + [("program",)] * 2
 VICTIMS += [("us", "supervisor"), ("us", "program"), ("supervisor", "program"), ("program", "program")]
-OFTEN = {"write": 25, "fchmod": 20, "rename": 15, "mkdir": 12, "sendto": 8, "unlink": 6, "openat": 400, "fsync": 4}
+OFTEN = {"write": 25, "fchmod": 20, "rename": 15, "mkdir": 12, "sendto": 8, "unlink": 6, "openat": 60, "fsync": 4}
 
 
 @in_private_world
 def one_shard(sandbox, shard):
-    require_strace()
+    strace.require_strace()
     draw = drawn_for(shard)
     stack = KeptStack(sandbox)
     sandbox.run("up")
@@ -72,30 +71,18 @@ class Point:
     def happen(self):
         """Do it; the answer is whether somebody was killed."""
         self._prepare()
-        words = self.stack.sandbox.words(
-            "down" if self.verb == "down" else "rollback" if self.verb == "rollback" else "up"
-        )
-        if self.at_call:
-            inject = f"inject={self.call}:signal=KILL:when={self.count}"
-            words = ["strace", "-qqq", "-o", "/dev/null", "-e", f"trace={self.call}", "-e", inject, *words]
-        command = subprocess.Popen(
-            words,
-            env=self.stack.sandbox.environ,
-            cwd=self.stack.sandbox.root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        with command:
-            killed = False
-            if not self.at_call:
-                for _ in range(self.lines):
-                    if not command.stdout.readline():
-                        break
-                time.sleep(self.delay_s)
-                killed = sum(self._kill(victim, command, number) for number, victim in enumerate(self.victims)) > 0
-            command.stdout.read()
-        return killed or command.returncode == -signal.SIGKILL
+        sandbox = self.stack.sandbox
+        words = sandbox.words(self.verb if self.verb in {"down", "rollback"} else "up")
+        with zygote.held(words, sandbox.environ, sandbox.root) as child:
+            if self.at_call:
+                return strace.finish_killed(sandbox, child, self.call, self.count) == -signal.SIGKILL
+            child.release()
+            for _ in range(self.lines):
+                if not child.read_line():
+                    break
+            time.sleep(self.delay_s)
+            killed = sum(self._kill(victim, child, number) for number, victim in enumerate(self.victims)) > 0
+            return child.finish(strace.PATIENCE_S).returncode == -signal.SIGKILL or killed
 
     def _prepare(self):
         if self.verb == "up from nothing":
@@ -103,10 +90,10 @@ class Point:
         elif self.verb == "change":
             self.stack.change(self.programs, self.shade)
 
-    def _kill(self, victim, command, number):
+    def _kill(self, victim, child, number):
         if victim == "us":
-            pids = [command.pid] if command.poll() is None else []
-        elif victim == "supervisor":
+            return child.kill()
+        if victim == "supervisor":
             pids = self.stack.daemons()
         else:
             main, _ = self.stack.main_of(self.killed[number])

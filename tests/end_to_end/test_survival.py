@@ -221,7 +221,8 @@ def test_a_store_entry_that_lost_a_file_is_written_again_before_it_is_started_fr
 
 def test_a_store_entry_that_is_damaged_is_told_and_mended_by_the_next_up(sandbox):
     sandbox.sleeper("api")
-    sandbox.run("up")
+    remembered = sandbox.state / "run/remembered"
+    wait_until(lambda: sandbox.run("up") and remembered.exists(), "an `up` that will not be rendered again")
     sandbox.run("stop")
     (path,) = sandbox.state.glob("run/store/*/program.json")
     path.write_bytes(b"{}")

@@ -12,7 +12,7 @@ import pytest
 
 from support.private_world import give_up
 from support.runsvdirs import end_from_the_top
-from support.sandbox import COMMAND, wait_until
+from support.sandbox import COMMAND, run_command, wait_until
 
 LOOP = "while :; do sleep 0.05; done\n"
 SCRIPTS = {
@@ -129,14 +129,8 @@ def ours(sandbox):
     wait_until(lambda: all((sandbox.root / "services" / name / "armed").exists() for name in ARMED), "all traps")
 
     def sv(*words):
-        return subprocess.run(
-            [str(COMMAND), "--root", str(sandbox.root), "sv", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=sandbox.environ,
-            timeout=60,
-        )
+        words = [str(COMMAND), "--root", str(sandbox.root), "sv", *words]
+        return run_command(words, environ=sandbox.environ, cwd=sandbox.root, timeout=60)
 
     return sv
 

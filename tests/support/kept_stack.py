@@ -49,6 +49,10 @@ class KeptStack:
             self.shades[name] = shade
         self._changed_at = time.monotonic()
 
+    def let_settle(self):
+        """What has just been changed is not remembered, since it could change again unnoticed; from now on it is."""
+        time.sleep(max(0.0, self._changed_at + _GRAIN_S - time.monotonic()))
+
     def up(self):
         """One undisturbed ``up`` in this very process: the start of an interpreter costs more than all the rest."""
         request = Request(tags=("mode=review",))
@@ -102,8 +106,7 @@ class KeptStack:
         self.wait_until_kept()
         self.check_no_doubles()
         self.check_disk()
-        # what has just been changed is read once more, since it could change again unnoticed
-        time.sleep(max(0.0, self._changed_at + _GRAIN_S - time.monotonic()))
+        self.let_settle()
         before = self.pids()
         outcome = self.up()
         assert all(isinstance(action, Keep) for action in outcome.actions), outcome.actions

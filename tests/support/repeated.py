@@ -13,7 +13,6 @@ class Repeated:
 
     def __init__(self, sandbox, verb):
         self.sandbox = sandbox
-        sandbox.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # what Python writes beside our modules is not ours
         self.stack = KeptStack(sandbox, ["ordinary", "leaves"])
         self.argument = ARGUMENTS[verb]
         self.keeps = verb in {"change", "rollback"}  # whether "leaves" must stay as it is
@@ -31,6 +30,7 @@ class Repeated:
         elif self._verb == "change":
             self._changes += 1
             self.stack.change(["ordinary"], f"shade{self._changes}")
+            self.stack.let_settle()  # else whether it is remembered, which is a write, is a matter of luck
 
     def mend(self):
         self.stack.up()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bootstrap.box import Box
 from bootstrap.world import processes
+from support import zygote
 
 COMMAND = Path(sys.executable).with_name("bootstrap")
 PATIENCE_S = 30.0
@@ -44,6 +45,23 @@ def kill_and_wait(pid, number=signal.SIGKILL):
         assert poll.poll(PATIENCE_S * 1000), f"process {pid} did not die"
     finally:
         os.close(descriptor)
+
+
+def run_command(words, *, environ, cwd, timeout):
+    """Run it to its end, without an interpreter of its own where that makes no difference."""
+    if zygote.suits(words, environ):
+        return zygote.run(words, environ=environ, cwd=cwd, timeout=timeout, errors="surrogateescape")
+    return subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        env=environ,
+        cwd=cwd,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 class Done(subprocess.CompletedProcess):
@@ -87,16 +105,11 @@ class Sandbox:
 
     def run(self, *arguments, code=0, tags=("mode=review",), timeout=60, environ=None):
         """Run the command to its end and insist on its exit code (``None``: any)."""
-        done = subprocess.run(
+        done = run_command(
             self.words(*arguments, tags=tags),
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            env=self.environ | (environ or {}),
+            environ=self.environ | (environ or {}),
             cwd=self.root,
             timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            check=False,
         )
         assert code is None or done.returncode == code, (
             f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
@@ -121,9 +134,7 @@ class Sandbox:
 
     def status(self):
         """The status document, whatever it says."""
-        done = subprocess.run(
-            self.words("status", "--json"), capture_output=True, env=self.environ, cwd=self.root, check=False
-        )
+        done = run_command(self.words("status", "--json"), environ=self.environ, cwd=self.root, timeout=PATIENCE_S)
         return json.loads(done.stdout)
 
     @property

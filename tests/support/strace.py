@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from support import zygote
 from support.private_world import give_up
 
 FILE_CALLS = """
@@ -16,6 +18,7 @@ FILE_CALLS = """
     unlink unlinkat mkdir mkdirat rmdir chmod fchmod fchmodat chown fchown lchown fchownat
 """.split()  # noqa: SIM905 - a list of words, read as one
 BY_DESCRIPTOR = {"write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "fchmod", "fchown"}
+PATIENCE_S = 60.0
 SUPERVISOR_CALLS = ["connect", "sendto"]
 _LINE = re.compile(r"(?P<name>\w+)\((?P<rest>.*)")
 _HEX = re.compile(r"[0-9a-f]{8,}")
@@ -69,6 +72,14 @@ def disturb(sandbox, call, effect, *arguments):
     return Disturbed(code=done.returncode, stdout=done.stdout, stderr=done.stderr, hit=hits[0] if hits else None)
 
 
+def finish_killed(sandbox, child, name, number):
+    """Let a held run go, killed at its ``number``-th call of that name, if it makes so many; how it ended."""
+    options = ["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"]
+    with _traced(child.pid, sandbox.root.parent / "strace.log", options):
+        child.release()
+        return child.finish(PATIENCE_S, "replace").returncode
+
+
 def named(calls):
     """Calls by what they touch; the second of the same kind is another. Those that are polled count once."""
     seen = Counter()
@@ -85,20 +96,32 @@ def _is_hit(line):
 
 
 def _run(sandbox, arguments, options):
+    """The command, which strace takes hold of before it begins.
+
+    Nothing of ours is written or asked while an interpreter starts and imports; under strace that takes far longer than
+    all the rest, so it is left to the zygote.
+    """
     log = sandbox.root.parent / "strace.log"
-    done = subprocess.run(
-        ["strace", "-qqq", "-y", "-s", "200", "-o", str(log), *options, *sandbox.words(*arguments)],
-        env=sandbox.environ,
-        cwd=sandbox.root,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
-    lines = [line for line in log.read_text(errors="replace").splitlines() if _LINE.match(line)]
-    return done, lines
+    with (
+        zygote.held(sandbox.words(*arguments), sandbox.environ, sandbox.root) as child,
+        _traced(child.pid, log, options),
+    ):
+        child.release()
+        done = child.finish(PATIENCE_S, "replace")
+    return done, [line for line in log.read_text(errors="replace").splitlines() if _LINE.match(line)]
+
+
+@contextmanager
+def _traced(pid, log, options):
+    words = ["strace", "-y", "-s", "200", "-o", str(log), *options, "-p", str(pid)]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
+        try:
+            said = tracer.stderr.readline()
+            assert b" attached" in said, said
+            yield
+            tracer.wait(PATIENCE_S)  # its log is whole then
+        finally:
+            tracer.kill()
 
 
 def _parse(lines, sandbox):

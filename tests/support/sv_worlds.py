@@ -17,7 +17,7 @@ from runit_compat.sv_box import Programs
 from runit_compat.sv_words import describe
 from support.private_world import give_up
 from support.runsvdirs import end_from_the_top
-from support.sandbox import COMMAND, wait_until
+from support.sandbox import COMMAND, run_command, wait_until
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
@@ -60,15 +60,11 @@ class World:
         raise NotImplementedError
 
     def sv(self, *words, name="sv", user=(), environ=None):
-        return subprocess.run(
+        return run_command(
             [*user, *self.words(*words, name=name)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.environ | (environ or {}),
+            environ=self.environ | (environ or {}),
             cwd=self.folder,
             timeout=60,
-            stdin=subprocess.DEVNULL,
         )
 
     def status(self, *names):
