@@ -9,12 +9,19 @@ import pytest
 
 from support.sandbox import Sandbox
 
+LONGEST = ("test_boot_storm", "test_drain", "test_kill_at_every_call", "test_random_kills", "test_ec2", "test_sv_matrix")
+
 
 def pytest_configure():
     """Whoever runs the tests in the background ignores these signals, and what we start would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long begins first, so that nobody waits for it in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)

@@ -203,7 +203,8 @@ def test_what_aws_denies_is_told_and_holds_up_nothing(sandbox, aws, make_box):
     box = make_box(bucket=BUCKET).boot()
     box.wait_for("access denied")
     wait_until(lambda: sandbox.status()["converged"], "it to converge all the same")
-    assert "ec2:CreateTags" in box.said()
+    box.wait_for("ec2:CreateTags")
+    box.wait_for("s3:PutObject")
     box.stop()
 
 

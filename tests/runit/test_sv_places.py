@@ -47,9 +47,8 @@ MORE_INIT_WORDS = [
 def theirs(tmp_path):
     need_runit()
     made = Theirs(tmp_path / "sv", SCRIPTS)
-    wait_until(
-        lambda: all(made.pid_of(name) for name in ("plain", "logged", "logged/log", "never-ready")), "all to run"
-    )
+    to_run = ("plain", "logged", "logged/log", "never-ready")
+    wait_until(lambda: all(line.startswith("run: ") for line in made.status(*to_run).values()), "all to run")
     yield made
     made.end()
 

@@ -8,6 +8,7 @@ README, and whatever sets a variable that Python itself reads.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -65,6 +66,12 @@ class Zygote:
                 stdin=subprocess.DEVNULL,
             )
         self._socket = ours
+        atexit.register(self._close, os.getpid())
+
+    def _close(self, owner):
+        if os.getpid() == owner:
+            self._socket.close()
+            self._process.wait()
 
     def begin(self, words, environ, cwd, *, is_held=False):
         """Start a run, which ``finish`` ends and ``close`` forgets."""
@@ -181,6 +188,7 @@ def _reap(callers):
             pid, status = found
             with callers.pop(pid) as caller, suppress(OSError):
                 caller.send(str(status).encode())
+                caller.recv(_NEWS, socket.MSG_DONTWAIT)  # what a dead child has not read would reset the connection
 
 
 def _be_command(memory, stdout, stderr, news):
