@@ -9,7 +9,14 @@ import pytest
 
 from support.sandbox import Sandbox
 
-LONGEST = ("test_boot_storm", "test_drain", "test_kill_at_every_call", "test_random_kills", "test_ec2", "test_sv_matrix")
+LONGEST = (
+    "test_boot_storm",
+    "test_drain",
+    "test_kill_at_every_call",
+    "test_random_kills",
+    "test_ec2",
+    "test_sv_matrix",
+)
 
 
 def pytest_configure():

@@ -21,6 +21,7 @@ from bootstrap.ec2.situation import Situation
 from bootstrap.ec2.status_tags import StatusTags
 from bootstrap.page.duty import HealthPage
 from bootstrap.request import Request
+from bootstrap.world.ec2 import errands
 
 if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
@@ -52,6 +53,7 @@ def boot(settings: Settings, *, timeout: float) -> int:
         control.restart(settings.box, (name,), voice.event, timeout, quits=False)  # it does not serve as it is
 
     page = HealthPage(settings.box, voice.event, restart)
+    errands.stay()
     situation = Situation(box=settings.box, say=voice.event)
     course, notices = Course(situation, page), Notices(situation)
     duties = (

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bootstrap.world.secrets import Secret
 
 PINS = "secret-versions.json"
+_MARGIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +83,15 @@ def _read_seen(box: Box) -> dict[str, str]:
 
 
 def _resolve(missing: Mapping[Reference, Need], pins: Mapping[Reference, str], mode: str) -> Mapping[Reference, Secret]:
-    # boto3 is behind these
-    from bootstrap.world import aws, secrets  # noqa: PLC0415
-    from bootstrap.world.config import local_secrets  # noqa: PLC0415
+    from bootstrap.world import aws  # noqa: PLC0415 - only with references
+    from bootstrap.world.config import local_secrets  # noqa: PLC0415 - likewise
+    from bootstrap.world.ec2 import errands  # noqa: PLC0415 - likewise
+    from bootstrap.world.secrets import PATIENCE_S, Secret  # noqa: PLC0415 - likewise
 
+    asked = [[one.kind, one.text, pins.get(one), need.files, need.programs] for one, need in missing.items()]
     try:
-        return secrets.resolve_references(missing, pins=pins, needs=missing)
+        found = errands.run("read-secrets", timeout_s=PATIENCE_S + _MARGIN_S, wanted=asked)
+        return {one: Secret(value=value, version=version) for one, (value, version) in zip(missing, found, strict=True)}
     except aws.UnconfiguredError as error:
         if mode not in local_secrets.MODES:
             raise

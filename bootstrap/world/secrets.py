@@ -13,27 +13,27 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bootstrap.environ import Need
 from bootstrap.errors import DefinitionError
 from bootstrap.spelling import quoted
+from bootstrap.variable import Reference
 from bootstrap.world import aws, clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import GetSecretValueResponseTypeDef
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
-    from bootstrap.environ import Need
-    from bootstrap.variable import Reference
 
 _GET_PARAMETERS = "ssm:GetParameters"
 _GET_SECRET = "secretsmanager:GetSecretValue"  # noqa: S105 - an IAM action
 _BATCH = 10  # the most names that GetParameters takes
-_PATIENCE_S = 60.0  # for all references together
+PATIENCE_S = 60.0  # for all references together
 _SELECTOR = re.compile(r"(?P<name>(?:arn:[^/]*)?[^:]*):(?P<selector>[^:/]+)")
 _QUERY = re.compile(r"(?P<id>[^?#]+)(?:\?(?P<by>version|stage)=(?P<which>[^?#&]+))?(?P<key>#.*)?", re.DOTALL)
 _NO_SUCH_SECRET = ("ResourceNotFoundException", "InvalidRequestException", "ValidationException")
@@ -64,7 +64,7 @@ def resolve_references(
     DefinitionError and Unavailable.
     """
     pins, needs = pins or {}, needs or {}
-    deadline = clock.now() + _PATIENCE_S
+    deadline = clock.now() + PATIENCE_S
     wanted = sorted(set(references), key=lambda reference: (reference.kind, reference.text))
     find_parameter = _read_parameters([one for one in wanted if one.kind == "ssm"], pins, region, deadline)
     find_secret = _read_secrets([one for one in wanted if one.kind == "secret"], pins, region, deadline)
@@ -79,6 +79,17 @@ def resolve_references(
     if problems:
         raise DefinitionError(*problems)
     return secrets
+
+
+def read_secrets(*, wanted: Sequence[tuple[Any, ...]]) -> list[tuple[str, str]]:
+    """The same for a process that does not call AWS itself: kind, text, pin, files and programs → value and version."""
+    references = [Reference(kind=kind, text=text) for kind, text, *_ in wanted]
+    pins = {one: pin for one, (_, _, pin, *_) in zip(references, wanted, strict=True) if pin is not None}
+    needs = {
+        one: Need(tuple(files), tuple(programs)) for one, (*_, files, programs) in zip(references, wanted, strict=True)
+    }
+    found = resolve_references(references, pins=pins, needs=needs)
+    return [(found[one].value, found[one].version) for one in references]
 
 
 def read_parameter_names(path: str, region: str | None = None) -> list[str]:
@@ -99,7 +110,7 @@ def read_parameter_names(path: str, region: str | None = None) -> list[str]:
                 return None
             raise
 
-    names = aws.call("ssm:GetParametersByPath", failure, ask, patience_s=_PATIENCE_S)
+    names = aws.call("ssm:GetParametersByPath", failure, ask, patience_s=PATIENCE_S)
     if not names:
         cause = "it is no path of parameters" if names is None else "there are none"
         raise DefinitionError(f"{failure}: {cause}\n  way out: name a path such as /todo/production/api")

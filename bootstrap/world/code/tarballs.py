@@ -26,27 +26,30 @@ from bootstrap.world import aws, clock
 from bootstrap.world.code import apart
 from bootstrap.world.code.git_mirror import EmptyError, OutOfReachError
 from bootstrap.world.code.tree import DIGEST_IN_NAME
+from bootstrap.world.ec2 import errands
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
     from bootstrap.box import Box
 
 LARGEST = 2 * 1024**3  # bytes of a tarball
 _LARGEST_TEXT = 1024
 _UNPACK_S = 300.0
 _CHUNK = 1024 * 1024
+_MARGIN_S = 10.0
 _DIGEST = re.compile(r"([0-9a-fA-F]{64})(\s.*)?", re.DOTALL)
 _GET = "s3:GetObject"
 
 
 def find_version(want: Want, deadline: float) -> Finding:
     """The version that is wanted, else the latest. Raises OutOfReachError, DefinitionError for odd contents."""
-    client = _open(want, deadline)
     if want.ref is not None:
-        digest = _read_digest(client, want, want.ref, deadline)
+        digest = _read_digest(want, want.ref, deadline)
         if digest is not None:
             return Finding(code=_code(want, want.ref, digest))
-    latest = _read_latest(client, want, deadline)
-    digest = _read_digest(client, want, latest, deadline)
+    latest = _read_latest(want, deadline)
+    digest = _read_digest(want, latest, deadline)
     if digest is None:
         raise _odd(want, f"{_name(latest)}.sha256", f"it is not there, and latest names version {quoted(latest)}")
     return Finding(code=_code(want, latest, digest), is_missing=want.ref is not None)
@@ -58,8 +61,8 @@ def write_version(box: Box, code: Code, directory: str, deadline: float) -> None
 
     want = want_of(code)
     with tempfile.TemporaryFile(dir=box.mirrors) as file:
-        digest = _download(_open(want, deadline), want, code.ref, file, deadline)
-        expected = _read_digest(_open(want, deadline), want, code.ref, deadline) or ""
+        digest = _download(want, code.ref, file.fileno(), deadline)
+        expected = _read_digest(want, code.ref, deadline) or ""
         address = _address(want, _name(code.ref))
         if digest != expected or not code.version.endswith(digest[:DIGEST_IN_NAME]):
             raise DefinitionError(
@@ -99,42 +102,59 @@ def _address(want: Want, name: str) -> str:
     return f"s3://{bucket}/{prefix}{name}"
 
 
-def _open(want: Want, deadline: float) -> Any:
-    def make() -> Any:
-        return aws.session().client("s3", region_name=aws.read_own_region(), config=aws.config())
-
-    return _call(want, "latest", make, deadline)
-
-
-def _call(want: Want, name: str, ask: Any, deadline: float) -> Any:
-    try:
-        patience_s = max(0.0, deadline - clock.now())
-        return aws.call(_GET, f"cannot read {_address(want, name)}", ask, patience_s=patience_s)
-    except Unavailable as error:
-        first, _, rest = str(error).partition("\n")
-        raise OutOfReachError(first.partition(": ")[2], rest) from error
-
-
-def _read_text(client: Any, want: Want, name: str, deadline: float) -> str | None:
+def read_text(*, bucket: str, key: str, patience_s: float) -> str | None:
+    """The errand that reads a small object, ``None`` if it is not there. Raises Unavailable."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is dear
-
-    bucket, prefix = _place(want)
 
     def ask() -> str | None:
         try:
-            body = client.get_object(Bucket=bucket, Key=prefix + name)["Body"]
-            return str(body.read(_LARGEST_TEXT).decode(errors="replace"))
+            body = _client().get_object(Bucket=bucket, Key=key)["Body"]
+            return body.read(_LARGEST_TEXT).decode(errors="replace")
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
             raise
 
-    found: str | None = _call(want, name, ask, deadline)
-    return found
+    return aws.call(_GET, f"cannot read s3://{bucket}/{key}", ask, patience_s=patience_s)
 
 
-def _read_latest(client: Any, want: Want, deadline: float) -> str:
-    text = _read_text(client, want, "latest", deadline)
+def download(*, bucket: str, key: str, path: str, patience_s: float) -> tuple[int, str]:
+    """The errand that writes an object to a file; the answer is its size, or more than LARGEST, and its SHA-256."""
+    deadline = clock.now() + patience_s
+
+    def ask() -> tuple[int, str]:
+        digest, size = hashlib.sha256(), 0
+        with open(path, "wb") as file:
+            body = _client().get_object(Bucket=bucket, Key=key)["Body"]
+            while size <= LARGEST and (chunk := body.read(_CHUNK)):
+                if clock.now() > deadline:
+                    raise Unavailable(f"cannot read s3://{bucket}/{key}: it did not arrive in time")
+                size += len(chunk)
+                digest.update(chunk)
+                file.write(chunk)
+        return size, digest.hexdigest()
+
+    return aws.call(_GET, f"cannot read s3://{bucket}/{key}", ask, patience_s=patience_s)
+
+
+def _client() -> S3Client:
+    return aws.session().client("s3", region_name=aws.read_own_region(), config=aws.config())
+
+
+def _run(errand: str, want: Want, name: str, deadline: float, **more: str) -> Any:
+    bucket, prefix = _place(want)
+    patience_s = max(0.0, deadline - clock.now())
+    try:
+        return errands.run(
+            errand, timeout_s=patience_s + _MARGIN_S, bucket=bucket, key=prefix + name, patience_s=patience_s, **more
+        )
+    except Unavailable as error:
+        first, _, rest = str(error).partition("\n")
+        raise OutOfReachError(first.partition(": ")[2], rest) from error
+
+
+def _read_latest(want: Want, deadline: float) -> str:
+    text: str | None = _run("read-tarball-text", want, "latest", deadline)
     if text is None and want.ref is None:
         raise EmptyError("it names no latest version: nothing has been released there")
     if text is None:
@@ -145,9 +165,9 @@ def _read_latest(client: Any, want: Want, deadline: float) -> str:
     return version
 
 
-def _read_digest(client: Any, want: Want, version: str, deadline: float) -> str | None:
+def _read_digest(want: Want, version: str, deadline: float) -> str | None:
     name = f"{_name(version)}.sha256"
-    text = _read_text(client, want, name, deadline)
+    text = _run("read-tarball-text", want, name, deadline)
     if text is None:
         return None
     match = _DIGEST.fullmatch(text)
@@ -163,26 +183,10 @@ def _odd(want: Want, name: str, cause: str) -> DefinitionError:
     )
 
 
-def _download(client: Any, want: Want, version: str, file: Any, deadline: float) -> str:
-    """Write the tarball to a file; the answer is its SHA-256."""
-    bucket, prefix = _place(want)
+def _download(want: Want, version: str, file: int, deadline: float) -> str:
+    """Write the tarball to an open file, which has no name; the answer is its SHA-256."""
     name = _name(version)
-
-    def ask() -> str:
-        file.seek(0)
-        file.truncate()
-        digest, size = hashlib.sha256(), 0
-        body = client.get_object(Bucket=bucket, Key=prefix + name)["Body"]
-        while chunk := body.read(_CHUNK):
-            size += len(chunk)
-            if size > LARGEST:
-                raise _odd(want, name, f"it is larger than {LARGEST} bytes")
-            if clock.now() > deadline:
-                raise OutOfReachError("it did not arrive in time")
-            digest.update(chunk)
-            file.write(chunk)
-        file.flush()
-        return digest.hexdigest()
-
-    found: str = _call(want, name, ask, deadline)
-    return found
+    size, digest = _run("download-tarball", want, name, deadline, path=f"/proc/{os.getpid()}/fd/{file}")
+    if size > LARGEST:
+        raise _odd(want, name, f"it is larger than {LARGEST} bytes")
+    return str(digest)

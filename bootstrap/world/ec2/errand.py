@@ -8,7 +8,6 @@ and so does it; an errand that is under way then ends when its time is over.
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import math
 import signal
@@ -17,7 +16,7 @@ from typing import Any
 
 from bootstrap.errors import BootstrapError, Refused
 from bootstrap.world.ec2.clerk import MARK
-from bootstrap.world.ec2.errands import ERRANDS, ERRORS
+from bootstrap.world.ec2.errands import ERRORS, function_of
 
 
 def main() -> None:
@@ -33,9 +32,8 @@ def main() -> None:
 
 
 def _answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    module, _, function = ERRANDS[name].partition(":")
     try:
-        return {"result": getattr(importlib.import_module(module), function)(**arguments)}
+        return {"result": function_of(name)(**arguments)}
     except BootstrapError as error:
         kind = next(base.__name__ for base in type(error).__mro__ if base.__name__ in ERRORS)
         problems = list(error.problems) if isinstance(error, Refused) else []

@@ -8,6 +8,7 @@ comes back as the same type with the same text.
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import threading
@@ -24,7 +25,7 @@ from bootstrap.world.aws import DeniedError, UnconfiguredError
 from bootstrap.world.ec2.clerk import Clerk, NoAnswerError, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 # name → module and function, called with keyword arguments that are JSON, as its result is
 ERRANDS = {
@@ -45,11 +46,15 @@ ERRANDS = {
     "record-boot": "bootstrap.world.ec2.notes:record_boot",
     "note-failing": "bootstrap.world.ec2.notes:note_failing",
     "alert": "bootstrap.world.ec2.alerts:alert",
+    "read-secrets": "bootstrap.world.secrets:read_secrets",
+    "read-tarball-text": "bootstrap.world.code.tarballs:read_text",
+    "download-tarball": "bootstrap.world.code.tarballs:download",
 }
 _ERRORS = (ApplyFailed, DefinitionError, DeniedError, TagError, Unavailable, UnconfiguredError)
 ERRORS: Mapping[str, type[BootstrapError]] = {kind.__name__: kind for kind in _ERRORS}
 TIMEOUT_S = 60.0
 _AT_ONCE = 4
+_stays = threading.Event()
 IDLE_S = 5.0  # how long a child waits for another errand
 _INHERITED = {"PATH", "HOME", "LANG", "TZ", "REQUESTS_CA_BUNDLE"}
 _INHERITED_BEGINNINGS = ("AWS_", "LC_", "SSL_")
@@ -155,6 +160,25 @@ class Errands:
         finally:
             with self._changed:
                 del self._busy[errand.future]
+
+
+def run(name: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Any:
+    """Run the errand where that is best: here, or in a child if this is the process that stays."""
+    if _stays.is_set():
+        return errands().run(name, timeout_s=timeout_s, **arguments)
+    return function_of(name)(**arguments)
+
+
+def stay() -> None:
+    """This process stays: from now on it calls AWS through children only."""
+    _stays.set()
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """What an errand calls."""
+    module, _, function = ERRANDS[name].partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
 
 
 @cache

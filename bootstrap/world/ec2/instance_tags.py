@@ -7,7 +7,7 @@ not let us ask is noted and passed over, because another one may yet have the ta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import TagError, Unavailable
@@ -92,25 +92,27 @@ def _ask_metadata(look: _Look) -> None:
 
 
 def _ask_instance(look: _Look) -> None:
-    from bootstrap.world import aws  # noqa: PLC0415 - most boots never come here
+    from bootstrap.world.ec2 import errands  # noqa: PLC0415 - most boots never come here
 
     instance_id, region = look.service.read_instance_id(), look.service.read_region()
     try:
-        look.take("DescribeTags", aws.read_instance_tags(instance_id, region, patience_s=_CALL_S))
+        read = errands.run("read-instance-tags", instance_id=instance_id, region=region, patience_s=_CALL_S)
+        look.take("DescribeTags", read)
     except Unavailable as error:
         look.pass_over("DescribeTags", _cause_of(error))
 
 
 def _ask_group(look: _Look) -> None:
-    from bootstrap.world import aws  # noqa: PLC0415
+    from bootstrap.world.ec2 import errands  # noqa: PLC0415
 
-    region = look.service.read_region()
+    instance_id, region = look.service.read_instance_id(), look.service.read_region()
+    ask = partial(errands.run, region=region, patience_s=_CALL_S)
     try:
-        group = _group_of(look.tags) or aws.read_group_name(look.service.read_instance_id(), region, patience_s=_CALL_S)
+        group = _group_of(look.tags) or ask("read-group-name", instance_id=instance_id)
         if group is None:
             look.pass_over("Auto Scaling group", "the instance is in none")
         else:
-            look.take(f"Auto Scaling group {quoted(group)}", aws.read_group_tags(group, region, patience_s=_CALL_S))
+            look.take(f"Auto Scaling group {quoted(group)}", ask("read-group-tags", group=group))
     except Unavailable as error:
         look.pass_over("Auto Scaling group", _cause_of(error))
 
