@@ -9,7 +9,7 @@ import time
 
 from support.sandbox import kill_and_wait, wait_until
 
-TOO_LONG_S = 10.0  # the benchmark holds us to two seconds; here other tests want the processor too
+TOO_LONG_S = 2.0
 
 
 def boot(sandbox):
@@ -41,7 +41,8 @@ def test_a_supervisor_that_is_killed_is_replaced_soon_and_there_is_one_of_each(s
     wait_until(
         lambda: sandbox.daemon != old and len(sandbox.pids()) == 10 and sandbox.status()["converged"], "its return"
     )
-    assert time.monotonic() - begun < TOO_LONG_S
+    took = time.monotonic() - begun
+    assert took < TOO_LONG_S
     after = sandbox.pids()
     assert not {*before.values()} & {*after.values()}
     marked = sandbox.marked()

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from support.private_world import give_up
@@ -82,8 +83,9 @@ class Booted:
         assert self._nspawn is not None
         assert self._nspawn.poll() is None, (self._directory / "console").read_text()
         for pid in children.read_text().split():
-            if Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
-                return int(pid)
+            with suppress(FileNotFoundError):  # gone again
+                if Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
+                    return int(pid)
         return None
 
     def run(self, *words, code=0):
