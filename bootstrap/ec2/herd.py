@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bootstrap.page.duty import HealthPage
     from bootstrap.rendering import Generation
 
-_RENEW_S = 30.0
+_RENEW_S = 10.0  # a load balancer looks about as often
 
 
 class HerdGuard(Duty):

@@ -15,6 +15,7 @@ from support.sandbox import Sandbox, wait_until
 
 BOXES = 200 if LONG else 8
 SHARE = BOXES / 200  # of the quotas of an account: the storm is as heavy for few as for many
+TOO_LARGE_MB = 30.0  # with all that it shares with others
 QUIET_S = 10.0 if LONG else 4.0
 
 
@@ -46,6 +47,8 @@ def test_all_boot_and_nobody_asks_for_more(aws, tmp_path):
         before = len(aws.calls)
         time.sleep(QUIET_S)  # nothing may happen in it
         assert len(aws.calls) == before
+        sizes = [psutil.Process(box.child.pid).memory_info().rss / 1024**2 for box in boxes]
+        assert max(sizes) < TOO_LARGE_MB, "boto3 alone would make it larger"
         for box in boxes:
             os.kill(box.child.pid, signal.SIGTERM)
         for box in boxes:
