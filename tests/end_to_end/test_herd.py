@@ -17,7 +17,7 @@ BOXES = 3
 WEB = {
     "command": "exec sleep 1000",
     "ready": {"alive": "0s"},
-    "check": {"exec": "test ! -e broken", "every": "50ms", "failures": 1, "hard": True},
+    "check": {"exec": "test ! -e broken", "every": "50ms", "failures": 2, "timeout": "5s", "hard": True},
 }
 
 
@@ -36,7 +36,7 @@ def test_boxes_that_fail_alike_stay_and_one_that_fails_alone_is_ill(aws, tmp_pat
         for box in (first, second):
             box.wait_for("most of the 3 boxes of the group fail alike: not asking for a new one")
             wait_until(lambda box=box: health_of(box) == (200, "degraded"), "it to stay all the same")
-        assert health_of(third) == (200, "ok")
+        assert health_of(third) == (200, "ok"), third.said()
         os.unlink(second.sandbox.root / "services/api/broken")
         wait_until(lambda: health_of(second) == (200, "ok"), "the second to be well")
         assert aws.gate.calls_of("autoscaling:SetInstanceHealth") == []
