@@ -6,14 +6,18 @@ import contextlib
 import os
 import select
 import signal
+import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from sys import UnraisableHookArgs
     from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+_AGAIN_S = 0.01
 
 
 class StopAsked(BaseException):
@@ -56,15 +60,22 @@ class Signals:
 
 @contextmanager
 def heeded() -> Iterator[Signals]:
-    """SIGTERM and SIGINT raise StopAsked, SIGHUP is remembered; restores what was before."""
+    """SIGTERM and SIGINT raise StopAsked, SIGHUP is remembered; restores what was before.
+
+    An exception that comes while Python runs a finalizer, or tidies up after an import, is ignored by it: StopAsked is
+    raised again then, a moment later.
+    """
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signals = Signals(read)
-    before = {number: signal.signal(number, _stop) for number in STOPPING}
+    before = {number: signal.signal(number, _stop) for number in (*STOPPING, signal.SIGALRM)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signals.note_up_asked)
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    tell_ignored, sys.unraisablehook = sys.unraisablehook, partial(_stop_again, sys.unraisablehook)
     try:
         yield signals
     finally:
+        sys.unraisablehook = tell_ignored
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -74,9 +85,16 @@ def heeded() -> Iterator[Signals]:
 
 def ignore_stopping() -> None:
     """The stop is under way: being asked again changes nothing."""
-    for number in STOPPING:
+    for number in (*STOPPING, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise StopAsked
+
+
+def _stop_again(tell: Callable[[UnraisableHookArgs], object], ignored: UnraisableHookArgs) -> None:
+    if issubclass(ignored.exc_type, StopAsked):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+    else:
+        tell(ignored)

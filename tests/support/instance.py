@@ -88,7 +88,11 @@ class Ec2Box:
         """Wait for its end; with a signal, ask for it."""
         if number is not None:
             os.kill(self.child.pid, number)
-        self.child.wait(60)
+        try:
+            self.child.wait(60)
+        except subprocess.TimeoutExpired as error:
+            error.add_note(f"it said:\n{self.said()}")
+            raise
         assert self.child.returncode == code, self.said()
         return self.said()
 
