@@ -163,6 +163,20 @@ def parse_code(raw: Mapping[str, Any]) -> Code:
     return Code(**raw)
 
 
+def code_of(want: Want, ref: str, version: str) -> Code:
+    """What was found for a want: `ref` is what it is called there, `version` what it is called here."""
+    source = want.source
+    return Code(
+        service=want.service,
+        kind=source.kind,
+        url=source.url,
+        wanted=want.ref,
+        is_own=want.is_own,
+        ref=ref,
+        version=version,
+    )
+
+
 def want_of(code: Code) -> Want:
     """What was asked for when this code was the answer."""
     return Want(service=code.service, source=Source(kind=code.kind, url=code.url), ref=code.wanted, is_own=code.is_own)

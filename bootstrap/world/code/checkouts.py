@@ -18,6 +18,7 @@ from bootstrap.checkout import (
     Listing,
     Want,
     choose_code,
+    code_of,
     describe_code,
     folder_of,
     may_be_commit,
@@ -26,7 +27,6 @@ from bootstrap.checkout import (
     want_of,
     wanted_code,
 )
-from bootstrap.definition import Code
 from bootstrap.errors import DefinitionError, NothingYet, Unavailable
 from bootstrap.spelling import harmless, quoted
 from bootstrap.world import clock, store
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bootstrap.box import Box
+    from bootstrap.definition import Code
     from bootstrap.plan import Plan
     from bootstrap.rendering import Generation
     from bootstrap.request import Request, Say
@@ -150,7 +151,7 @@ class Checkouts:
         is_missing = want.ref is not None and found is None
         if found is None:
             name, found = _default_of(listing)
-        code = _code(want, name, found)
+        code = code_of(want, name, found)
         self._bring(mirror, listing, code)
         return Finding(code=code, is_missing=is_missing, refs=(*listing.branches, *listing.tags))
 
@@ -189,14 +190,14 @@ class Checkouts:
             listing = mirror.list_known()
             known = None if listing is None else _find_known(mirror, listing, want)
             if known is not None:
-                code = _code(want, *known)
+                code = code_of(want, *known)
                 self._say(
                     f"{want.service}: cannot reach {want.place}: {error.args[0]}; using what was fetched last, "
                     f"{describe_code(code)}"
                 )
                 return Finding(code=code)
         elif want.ref is not None and (version := tree.find_version(self._box, want.service, want.ref)):
-            code = _code(want, want.ref, version)
+            code = code_of(want, want.ref, version)
             self._say(f"{want.service}: cannot reach {want.place}: {error.args[0]}; using {describe_code(code)}")
             return Finding(code=code)
         raise self._out_of_reach(want, error)
@@ -295,19 +296,6 @@ def tidy(box: Box, running: Iterable[str]) -> None:
     used = {folder_of(code, box.code) for code in codes}
     used |= {facts["code"]["folder"] for facts in read_facts(box, running).values() if "code" in facts}
     tree.prune(box, used)
-
-
-def _code(want: Want, ref: str, version: str) -> Code:
-    source = want.source
-    return Code(
-        service=want.service,
-        kind=source.kind,
-        url=source.url,
-        wanted=want.ref,
-        is_own=want.is_own,
-        ref=ref,
-        version=version,
-    )
 
 
 def _default_of(listing: Listing) -> tuple[str, str]:

@@ -17,8 +17,7 @@ import re
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.checkout import Finding, Want, want_of
-from bootstrap.definition import Code
+from bootstrap.checkout import Finding, Want, code_of, want_of
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.identity import is_ref
 from bootstrap.spelling import quoted
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from bootstrap.box import Box
+    from bootstrap.definition import Code
 
 LARGEST = 2 * 1024**3  # bytes of a tarball
 _LARGEST_TEXT = 1024
@@ -76,15 +76,7 @@ def write_version(box: Box, code: Code, directory: str, deadline: float) -> None
 
 
 def _code(want: Want, version: str, digest: str) -> Code:
-    return Code(
-        service=want.service,
-        kind="s3",
-        url=want.source.url,
-        wanted=want.ref,
-        is_own=want.is_own,
-        ref=version,
-        version=f"{version.replace('/', '_')}-{digest[:DIGEST_IN_NAME]}",
-    )
+    return code_of(want, version, f"{version.replace('/', '_')}-{digest[:DIGEST_IN_NAME]}")
 
 
 def _name(version: str) -> str:
