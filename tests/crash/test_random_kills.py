@@ -20,7 +20,7 @@ VERBS = ["up", "up", "up from nothing", "up from nothing", "change", "change", "
 VERBS += ["rollback"] * has_verb("rollback")
 VICTIMS = [("us",)] * 4 + [("supervisor",)] * 3 + [("program",)] * 2
 VICTIMS += [("us", "supervisor"), ("us", "program"), ("supervisor", "program"), ("program", "program")]
-OFTEN = {"write": 25, "fchmod": 20, "rename": 15, "mkdir": 12, "sendto": 8, "unlink": 6, "openat": 60, "fsync": 4}
+OFTEN = {"write": 25, "fchmod": 20, "rename": 15, "mkdir": 12, "sendto": 8, "unlink": 6, "openat": 400, "fsync": 4}
 
 
 @in_private_world

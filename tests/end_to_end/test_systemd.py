@@ -63,7 +63,7 @@ def test_a_killed_supervisor_is_replaced_soon(machine):
         wait_until(lambda before=before: is_whole(machine, before), "the ten to be back")
         took.append(time.monotonic() - begun)
         wait_until(lambda: count_shells(machine) == SERVICES, "one of each")  # a shell that forks is two for a moment
-    assert took[0] < TOO_LONG_S, "before it starts one that dies again and again it pauses, on purpose"
+    assert sorted(took)[1] < TOO_LONG_S
 
 
 def test_boot_itself_may_be_killed_and_the_programs_do_not_notice(machine):

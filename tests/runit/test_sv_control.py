@@ -56,9 +56,10 @@ def where(world, name):
     return world.folder / name if isinstance(world, Theirs) else world.folder / "services" / name
 
 
-def everything_said(world, name):
+def said(world, name, but=()):
     """What a service and its scripts have said; signals and scripts that follow them are told side by side."""
-    return sorted((where(world, name) / "said").read_text().splitlines())
+    lines = (where(world, name) / "said").read_text().splitlines()
+    return sorted(line for line in lines if line not in but)
 
 
 def is_paused(world, name):
@@ -67,17 +68,14 @@ def is_paused(world, name):
 
 
 def same_in_both(worlds, names, but=()):
-    def said(world, name):
-        return [line for line in everything_said(world, name) if line not in but]
-
     def are_equal():
-        return all(said(worlds[0], name) == said(worlds[1], name) for name in names)
+        return all(said(worlds[0], name, but) == said(worlds[1], name, but) for name in names)
 
     try:
         wait_until(are_equal, "the same", patience_s=10)
     except AssertionError:
         for name in names:
-            assert said(worlds[1], name) == said(worlds[0], name), name
+            assert said(worlds[1], name, but) == said(worlds[0], name, but), name
 
 
 def in_both(worlds, *words):
@@ -92,7 +90,7 @@ def test_a_script_may_stand_for_its_signal(worlds):
         wanted = [] if letter == "u" else [f"control {letter} 0"]
         for world in worlds:
             for name in (f"stands-{letter}", f"passes-{letter}"):
-                wait_until(lambda w=world, n=name, x=wanted: set(x) <= set(everything_said(w, n)), f"{name}: {wanted}")
+                wait_until(lambda w=world, n=name, x=wanted: set(x) <= set(said(w, n)), f"{name}: {wanted}")
     same_in_both(worlds, [name for name in SCRIPTS if name.startswith(("stands", "passes"))])
     assert [is_paused(world, name) for name in ("stands-p", "passes-p") for world in worlds] == [
         False,
@@ -100,20 +98,20 @@ def test_a_script_may_stand_for_its_signal(worlds):
         True,
         True,
     ]
-    assert everything_said(worlds[1], "stands-h") == ["control h 0", "run"]
-    assert everything_said(worlds[1], "passes-h") == ["HUP", "control h 0", "run"]
-    assert everything_said(worlds[1], "stands-t") == ["control t 0", "run"]
-    assert "control u 0" in everything_said(worlds[1], "stands-u")
+    assert said(worlds[1], "stands-h") == ["control h 0", "run"]
+    assert said(worlds[1], "passes-h") == ["HUP", "control h 0", "run"]
+    assert said(worlds[1], "stands-t") == ["control t 0", "run"]
+    assert "control u 0" in said(worlds[1], "stands-u")
 
 
 def test_what_runs_before_a_start_and_after_a_stop(worlds):
     in_both(worlds, "-w", "10", "down", "all")
     in_both(worlds, "-w", "10", "up", "all")
     for world in worlds:
-        wait_until(lambda world=world: everything_said(world, "all").count("run") == 2, "its second start")
+        wait_until(lambda world=world: said(world, "all").count("run") == 2, "its second start")
     in_both(worlds, "exit", "all")
     for world in worlds:
-        wait_until(lambda world=world: "control x" in everything_said(world, "all"), "the last script")
+        wait_until(lambda world=world: "control x" in said(world, "all"), "the last script")
     same_in_both(worlds, ["all"], but={"CONT"})  # it follows TERM, and may find nobody any more
     told = (where(worlds[1], "all") / "said").read_text().splitlines()
     assert told[:3] == ["control u", "run", "control t"]
@@ -124,36 +122,36 @@ def test_letters_wait_for_the_script_before_them(worlds):
     in_both(worlds, "hup", "hangs")
     in_both(worlds, "1", "hangs")
     for world in worlds:
-        wait_until(lambda world=world: "control h" in everything_said(world, "hangs"), "the script")
-        assert everything_said(world, "hangs") == ["control h", "run"]
+        wait_until(lambda world=world: "control h" in said(world, "hangs"), "the script")
+        assert said(world, "hangs") == ["control h", "run"]
         (where(world, "hangs") / "go").touch()
-        wait_until(lambda world=world: "USR1" in everything_said(world, "hangs"), "both signals")
+        wait_until(lambda world=world: "USR1" in said(world, "hangs"), "both signals")
     same_in_both(worlds, ["hangs"])
 
 
 def test_scripts_write_to_the_logger(worlds):
     in_both(worlds, "hup", "loud")
     for world in worlds:
-        wait_until(lambda world=world: "from control" in everything_said(world, "loud"), "the script")
+        wait_until(lambda world=world: "from control" in said(world, "loud"), "the script")
     in_both(worlds, "-w", "10", "down", "loud")
     same_in_both(worlds, ["loud"])
-    assert "from finish" in everything_said(worlds[1], "loud")
+    assert "from finish" in said(worlds[1], "loud")
 
 
 def test_the_verbs_heed_them_too(sandbox):
     ours = Ours(sandbox, {"all": SCRIPTS["all"]})
     wait_until((where(ours, "all") / "armed").exists, "its traps")
     sandbox.run("restart")
-    wait_until(lambda: everything_said(ours, "all").count("run") == 2, "its second start")
-    assert not {"control d", "control x"} & set(everything_said(ours, "all"))
+    wait_until(lambda: said(ours, "all").count("run") == 2, "its second start")
+    assert not {"control d", "control x"} & set(said(ours, "all"))
     sandbox.run("stop")
-    assert everything_said(ours, "all").count("control d") == 1
+    assert said(ours, "all").count("control d") == 1
     sandbox.run("start")
-    wait_until(lambda: everything_said(ours, "all").count("run") == 3, "its third start")
+    wait_until(lambda: said(ours, "all").count("run") == 3, "its third start")
     sandbox.run("down")
-    assert [everything_said(ours, "all").count(f"control {letter}") for letter in "dxtu"] == [1, 1, 3, 3]
+    assert [said(ours, "all").count(f"control {letter}") for letter in "dxtu"] == [1, 1, 3, 3]
     sandbox.run("up")
-    wait_until(lambda: everything_said(ours, "all").count("run") == 4, "its fourth start")
+    wait_until(lambda: said(ours, "all").count("run") == 4, "its fourth start")
     os.kill(sandbox.daemon, 15)
-    wait_until(lambda: everything_said(ours, "all").count("control x") == 2, "the end by supervisord itself")
+    wait_until(lambda: said(ours, "all").count("control x") == 2, "the end by supervisord itself")
     wait_until(lambda: sandbox.marked() == {}, "nothing to be left")
