@@ -102,10 +102,11 @@ class Programs:
         """Stop and start what was gathered: who needs another stops before it, and starts after it."""
         gathered, self._gathered = self._gathered or [], None
         waves = waves_of(self.generation)
-        with contextlib.suppress(TroubleError):  # all were there a moment ago; whoever waits for them will say so
-            if len({waves.get(program.name) for program, _ in gathered}) > 1:
+        if len({waves.get(program.name) for program, _ in gathered}) > 1:
+            with contextlib.suppress(TroubleError):  # all were there a moment ago; whoever waits for them will say so
                 gathered = self._deliver_in_waves(gathered)
-            for program, letters in gathered:
+        for program, letters in gathered:
+            with contextlib.suppress(TroubleError):  # likewise, and no reason to leave out the others
                 program.deliver(letters)
 
     def close(self) -> None:
