@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from support.private_world import give_up
@@ -16,6 +18,7 @@ from support.sandbox import kill_and_wait, wait_until
 REPOSITORY = Path(__file__).parents[2]
 WANTS = "etc/systemd/system/multi-user.target.wants"
 BOOT = """
+for group in "$1"/groups/*; do echo $$ >"$group/cgroup.procs"; done
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
 exec systemd-nspawn --quiet --directory="$1/root" --register=no --keep-unit --private-network --console=pipe \
     --link-journal=no --bind-ro="$2" --bind-ro="$3" --bind="$1/shared:/shared" --boot systemd.unit=multi-user.target
@@ -30,13 +33,20 @@ def require_systemd():
         give_up(f"no {', '.join(missing) or 'systemd'} here (Debian: systemd, systemd-container, util-linux)")
 
 
+def is_removed(group):
+    """Whether a control group is gone; one that the kernel has not quite emptied stays for now."""
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
+
+
 class Booted:
     """What is installed as `image/` says, below /opt/bootstrap; its services write to ``shared``."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.shared = directory / "shared"
-        for name in ("upper", "work", "root", "shared"):
+        for name in ("upper", "work", "root", "shared", "groups"):
             (directory / name).mkdir()
         self.root = directory / "upper/opt/bootstrap"
         (self.root / "config").mkdir(parents=True)
@@ -60,8 +70,26 @@ class Booted:
         folder.mkdir(parents=True)
         (folder / "service.yaml").write_text(text)
 
+    def _make_control_groups(self):
+        """One in each hierarchy that its systemd uses: two boxes in one would end each other's programs.
+
+        They bear one name, for systemd-nspawn follows that of the unified hierarchy in the other.
+        """
+        name = f"bootstrap-booted-{uuid.uuid4().hex}"
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for _, mounted_on, kind, options, *_ in mounts:
+            if kind == "cgroup2" or "name=systemd" in options.split(","):
+                (Path(mounted_on) / name).mkdir()
+                os.symlink(Path(mounted_on) / name, self._directory / "groups" / kind)
+
+    def _remove_control_groups(self):
+        for link in (self._directory / "groups").iterdir():
+            for group, _, _ in os.walk(link.resolve(), topdown=False):
+                wait_until(partial(is_removed, Path(group)), f"{group} to be empty")
+
     def boot(self):
         """Boot it, and wait until it has converged."""
+        self._make_control_groups()
         words = ["sh", "-ec", BOOT, "sh", self._directory, REPOSITORY, sys.prefix]
         with (self._directory / "console").open("wb") as console:
             self._nspawn = subprocess.Popen(
@@ -132,3 +160,4 @@ class Booted:
         if self._nspawn is not None and self._nspawn.poll() is None:
             kill_and_wait(self._leader or self._nspawn.pid)  # with its init everything in there dies
             self._nspawn.wait(30)
+        self._remove_control_groups()
