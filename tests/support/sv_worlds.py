@@ -19,6 +19,7 @@ from support.private_world import give_up
 from support.runsvdirs import end_from_the_top
 from support.sandbox import COMMAND, run_command, wait_until
 
+TAI_EPOCH = 2**62 + 10  # 1970-01-01 00:00:00 UTC, as runit reckons
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
@@ -98,6 +99,15 @@ class Theirs(World):
             return int((self.folder / path / "supervise/pid").read_text())
         except (OSError, ValueError):
             return 0
+
+    def is_awake(self, name):
+        """Whether runsv would act at once: it sleeps out the second in which it has started what then ends.
+
+        The first twelve bytes of its status are a TAI64N label (runit's sv.c): since when it is as it is.
+        """
+        label = (self.folder / name / "supervise/status").read_bytes()[:12]
+        since = int.from_bytes(label[:8]) - TAI_EPOCH + int.from_bytes(label[8:]) / 1e9
+        return time.time() - since > 1
 
     def leave_alone(self):
         """From now on a runsv that exits is not started again, which otherwise takes up to five seconds."""
