@@ -68,6 +68,14 @@ def parse_catalog(sources: Sources) -> Catalog:
     return Catalog(services={name: draft.service for name, draft in drafts.items()}, modes=modes)
 
 
+def parse_modes(sources: Sources) -> dict[str, Mode]:
+    """The modes alone, whatever is wrong with the services; raises DefinitionError."""
+    modes, problems = _read_modes(sources)
+    if problems:
+        raise DefinitionError(*render_problems(MODES_FILE, problems))
+    return modes
+
+
 def _read_drafts(sources: Sources) -> dict[str, _Draft]:
     files = sorted((file for file in sources.files if file != MODES_FILE), key=lambda file: file.split("/"))
     procfiles = [file for file in files if file.endswith("/Procfile")]

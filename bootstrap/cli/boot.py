@@ -13,6 +13,7 @@ from bootstrap.cli.output import Voice
 from bootstrap.cli.up import Seconds
 from bootstrap.ec2.breaker import LoopBreaker
 from bootstrap.ec2.course import Course
+from bootstrap.ec2.expiry import Expiry
 from bootstrap.ec2.front import Front
 from bootstrap.ec2.herd import HerdGuard
 from bootstrap.ec2.membership import Membership
@@ -65,6 +66,7 @@ def boot(settings: Settings, *, timeout: float) -> int:
         LoopBreaker(situation),
         Membership(situation, notices),
         StatusTags(situation),
+        Expiry(situation, request),
     )
     watch.watch(settings.box, replace(request, witness=course), voice.event, voice.actions, duties)
     return 0

@@ -78,7 +78,8 @@ class Notices(Duty):
         """Called in the thread of the watch."""
         match notice:
             case End():
-                self._be_ended(notice)
+                self._situation.say("", notice.reason)
+                self._situation.be_ended(notice)
             case Advice(text=text):
                 self._situation.say("", text)
             case Retire(reason=reason):
@@ -94,14 +95,6 @@ class Notices(Duty):
                 self._apply_at = clock.now() + self._situation.settings.settle_s
             case _:
                 assert_never(notice)
-
-    def _be_ended(self, end: End) -> None:
-        """The earliest end counts: a spot notice may come while a hook is waited out."""
-        self._situation.say("", end.reason)
-        known = self._situation.ending
-        if known is None or (end.at is not None and (known.at is None or end.at < known.at)):
-            self._situation.ending = end
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def _apply(self) -> None:
         self._apply_at = None

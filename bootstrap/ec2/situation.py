@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +80,16 @@ class Situation:
 
     def tag(self, key: str) -> str | None:
         return next((tag.value for tag in self.tags if tag.key == key), None)
+
+    def be_ended(self, end: End) -> None:
+        """Stop everything, as the init system would have it; may be called from any thread.
+
+        The earliest end counts: a spot notice may come while a hook is waited out.
+        """
+        known = self.ending
+        if known is None or (end.at is not None and (known.at is None or end.at < known.at)):
+            self.ending = end
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def attempt(
         self,

@@ -37,6 +37,7 @@ ERRANDS = {
     "complete": "bootstrap.world.ec2.group:complete",
     "set-unhealthy": "bootstrap.world.ec2.group:set_unhealthy",
     "suspend": "bootstrap.world.ec2.group:suspend",
+    "terminate": "bootstrap.world.ec2.termination:terminate",
     "join": "bootstrap.world.ec2.joining:join",
     "leave": "bootstrap.world.ec2.joining:leave",
     "read-targets": "bootstrap.world.ec2.joining:read_targets",
