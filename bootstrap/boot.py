@@ -160,6 +160,7 @@ def layer(
     from bootstrap.world.config.layers import read_layering  # noqa: PLC0415
     from bootstrap.world.references import Asking, read_secrets  # noqa: PLC0415
     from bootstrap.world.sources import read_sources  # noqa: PLC0415
+    from bootstrap.world.tools import bring_tools  # noqa: PLC0415
 
     with request.witness.phase("sources"):
         identity = parse_identity(tags)
@@ -167,6 +168,7 @@ def layer(
         wanted = revise(resolve_plan(identity, catalog))
         accounts = read_accounts(wanted, say)
         wanted = bring_code(box, wanted, accounts, request, say, checkouts)
+        wanted = bring_tools(box, wanted, accounts)
     with request.witness.phase("environment"):
         layering = read_layering(box, wanted)
         references = needed_references(wanted, layering)

@@ -187,6 +187,7 @@ class Service:
     source: Source | None = None
     code: Code | None = None  # with it, ``folder`` is where that code stands
     path: tuple[str, ...] = ()  # runtime.path, put in front of PATH; relative to the working directory
+    tools: tuple[str, ...] = ()  # directories of what `.tool-versions` asks for, after ``path``; absolute
     setup: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

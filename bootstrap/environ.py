@@ -17,6 +17,7 @@ from bootstrap.addresses import find_addresses
 from bootstrap.errors import DefinitionError, MissingVariable, Refused
 from bootstrap.rules import judge_values, secret_keys
 from bootstrap.spelling import quoted
+from bootstrap.tool_versions import FILE
 from bootstrap.variable import PREFIX, Account, Environment, Layer, Layering, Reference, Setting, Variable
 
 if TYPE_CHECKING:
@@ -267,12 +268,17 @@ def _by_bootstrap(values: Mapping[str, str]) -> dict[str, Setting]:
 
 
 def _runtime(service: Service, path: Variable | None) -> Layer:
-    """``runtime.path`` in front of what the layers made of PATH; an empty one would mean the working directory."""
+    """``runtime.path`` and the tools in front of what the layers made of PATH.
+
+    An empty entry would mean the working directory.
+    """
     directory = posixpath.join(service.folder, service.directory)
-    entries = [posixpath.normpath(posixpath.join(directory, entry)) for entry in service.path]
+    entries = [*(posixpath.normpath(posixpath.join(directory, entry)) for entry in service.path), *service.tools]
     if path is not None and path.value:
         entries.append(path.value)
-    settings = {"PATH": Setting(value=":".join(entries), file=service.file)} if service.path else {}
+    in_folder = bool(service.tools) and service.code is None
+    file = f"{posixpath.dirname(service.file)}/{FILE}" if in_folder else service.file
+    settings = {"PATH": Setting(value=":".join(entries), file=file)} if service.path or service.tools else {}
     return Layer(name="runtime.path", settings=settings)
 
 

@@ -61,6 +61,7 @@ def read_environments(settings: Settings, selection: Selection) -> list[tuple[Pr
     from bootstrap.plan import resolve_plan  # noqa: PLC0415 - likewise
     from bootstrap.world.config.layers import read_layering  # noqa: PLC0415 - likewise
     from bootstrap.world.sources import read_sources  # noqa: PLC0415 - likewise
+    from bootstrap.world.tools import bring_tools  # noqa: PLC0415 - likewise
 
     catalog = parse_catalog(read_sources(settings.box))
     plan = resolve_plan(_identify(settings, selection, catalog), catalog)
@@ -68,10 +69,12 @@ def read_environments(settings: Settings, selection: Selection) -> list[tuple[Pr
         from bootstrap.world.code.checkouts import place_running  # noqa: PLC0415 - only with sources
 
         plan = place_running(settings.box, plan)
+    accounts = _accounts(plan)
+    plan = bring_tools(settings.box, plan, accounts, strict=False)
     programs = _select(plan, selection, catalog)
     layering = read_layering(settings.box, plan)
     unresolved = dict.fromkeys(needed_references(plan, layering), "")
-    environments = layer_environments(plan, layering, _accounts(plan), unresolved, settings.box, incomplete=True)
+    environments = layer_environments(plan, layering, accounts, unresolved, settings.box, incomplete=True)
     return [(program, environments[program.name]) for program in programs]
 
 

@@ -59,7 +59,7 @@ def _read_all(services: int) -> dict[str, bytes]:
     for entry in entries:
         try:
             if entry.name == _MODES_NAME:
-                files[MODES_FILE] = _read_file(services, entry.name, MODES_FILE)
+                files[MODES_FILE] = read_definition(services, entry.name, MODES_FILE)
             elif _may_be_service(entry):
                 files |= _read_folder(services, entry.name)
         except DefinitionError as error:
@@ -87,7 +87,7 @@ def _read_folder(services: int, name: str) -> dict[str, bytes]:
         for file in _FILES:
             path = f"services/{name}/{file}"
             try:
-                content = _read_file(folder, file, path)
+                content = read_definition(folder, file, path)
             except FileNotFoundError:
                 continue
             _refuse_misnamed(name)
@@ -120,8 +120,11 @@ def _may_be_run(folder: int, name: str) -> bool:
     return bool(os.stat(name, dir_fd=folder).st_mode & 0o111)
 
 
-def _read_file(folder: int, name: str, path: str) -> bytes:
-    """Raises FileNotFoundError for what is not there, DefinitionError for what cannot be a definition."""
+def read_definition(folder: int, name: str, path: str) -> bytes:
+    """A file in an open folder, ``path`` for messages.
+
+    Raises FileNotFoundError for what is not there, DefinitionError for what cannot be a definition.
+    """
     try:
         descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
     except FileNotFoundError:
