@@ -158,7 +158,7 @@ def _stop_all(box: Box, supervisor: Supervisor, say: Say) -> tuple[str, ...]:
     _stop(box, supervisor, programs, waves_of(store.read_current(box)), say, then="x")
     processes.end_pids(processes.read_children(supervisor.pid))  # what has cleared its environment and fled
     supervisor.shut_down()
-    return tuple(sorted(program.name for program in programs))
+    return tuple(sorted(program.name for program in programs if program.pid is not None))
 
 
 def _act(

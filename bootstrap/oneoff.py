@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import TagError
-from bootstrap.spelling import did_you_mean
+from bootstrap.spelling import did_you_mean, listed, quoted
 
 if TYPE_CHECKING:
     from bootstrap.plan import Plan, Program
@@ -24,10 +24,14 @@ def resolve_oneoff(plan: Plan, service: str) -> Plan:
             process = replace(program.process, name=PROCESS, port=None)
             oneoff = replace(program, name=f"{service}-{PROCESS}", process=process, port=None)
             return replace(plan, programs=(*plan.programs, oneoff))
-    known = {program.service.name for program in plan.programs}
+    known = {program.name: program.service.name for program in plan.programs}
+    cannot = f"cannot run something in service {quoted(service)}"
+    if service in known:
+        raise TagError(f"{cannot}: that is a program\n  way out: name its service, {known[service]}")
+    services = set(known.values())
     raise TagError(
-        f'cannot run something in service "{service}": this box does not run it{did_you_mean(service, known)}\n'
-        f"  way out: name a service of this box, or add --tag service={service}"
+        f"{cannot}: this box does not run it{did_you_mean(service, services)}\n"
+        f"  way out: name a service of this box ({listed(services)}), or let the tags choose another one"
     )
 
 

@@ -23,7 +23,7 @@ def select_programs(patterns: tuple[str, ...], known: Mapping[str, str]) -> list
         return sorted(known)
     chosen, problems = set(), []
     for pattern in patterns:
-        found = {name for name, service in known.items() if pattern in {name, service} or fnmatchcase(name, pattern)}
+        found = {name for name, service in known.items() if _is_meant(pattern, name, service)}
         if not found:
             hint = did_you_mean(pattern, {*known, *known.values()}) or _listed(known)
             problems.append(f"cannot find program {quoted(pattern)}: nothing of that name here{hint}")
@@ -31,6 +31,13 @@ def select_programs(patterns: tuple[str, ...], known: Mapping[str, str]) -> list
     if problems:
         raise TagError(*problems)
     return sorted(chosen)
+
+
+def _is_meant(pattern: str, name: str, service: str) -> bool:
+    """`api-worker` means api-worker-1 and its likes too."""
+    process, _, instance = name.rpartition("-")
+    is_instance = pattern == process and instance.isdigit()
+    return pattern in {name, service} or is_instance or fnmatchcase(name, pattern)
 
 
 def _listed(known: Iterable[str]) -> str:

@@ -38,6 +38,13 @@ class ProgramStatus:
         return "stopped" if self.program is None else self.program.state
 
     @property
+    def is_outdated(self) -> bool:
+        """Whether it lives as something else than what is wanted: an `up` has not come to it, or could not."""
+        if self.program is None or self.program.pid is None:
+            return False
+        return self.unit is None or self.program.fingerprint != self.unit.fingerprint
+
+    @property
     def is_converged(self) -> bool:
         """Whether it runs, ready, as exactly what is wanted, or waits for a person to start it."""
         if self.unit is not None and self.unit.by_hand and self.state == "stopped":
@@ -142,6 +149,7 @@ def _render_program(status: ProgramStatus) -> dict[str, Any]:
         "restarts": program.restarts if program else 0,
         "last_exit": last and {"code": last.code, "signal": last.signal, "cause": last.cause, "at": _moment(last.at)},
         "ready": status.ready,
+        "outdated": status.is_outdated,
         "health": status.health,
         "port": unit.port if unit else None,
         "fingerprint": program.fingerprint if program else unit.fingerprint if unit else None,

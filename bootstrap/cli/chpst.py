@@ -18,7 +18,7 @@ import click
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[OPTION…] PROGRAM [ARGUMENT…]")
 def chpst(words: tuple[str, ...]) -> NoReturn:  # noqa: ARG001 - they are for the error alone
-    r"""Change user, environment, limits and more as runit's chpst does, and run PROGRAM; see docs/runit.md.
+    """Change user, environment, limits and more as runit's chpst does, and run PROGRAM; see docs/runit.md.
 
     \b
     -u [:]USER[:GROUP…]   user and groups           -e DIR    a variable from each file of DIR
@@ -32,5 +32,5 @@ def chpst(words: tuple[str, ...]) -> NoReturn:  # noqa: ARG001 - they are for th
     -r BYTES -t SECONDS   resident memory, CPU time
     -0 -1 -2              close standard input, output, error
     -v -V                 say more; tell the version
-    """
+    """  # noqa: D301 - click wants the character, not the two
     raise click.UsageError('cannot run "chpst" with options before it: it takes only its own')

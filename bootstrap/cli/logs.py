@@ -59,7 +59,7 @@ def logs(settings: Settings, programs: tuple[str, ...], *, following: bool, line
             print_json({"programs": [{"name": name, "lines": tail(path, lines)} for name, path in paths.items()]})
         elif following:
             _follow(selection, lines)
-        elif not _print(paths, lines) and settings.verbosity >= 0:
+        elif not _print(paths, lines) and lines and settings.verbosity >= 0:
             click.echo("nothing has been written yet", err=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered must not complain either

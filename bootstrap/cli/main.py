@@ -7,8 +7,9 @@ import importlib
 import keyword
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -18,6 +19,9 @@ from bootstrap.cli.colour import refuses_colour
 from bootstrap.cli.settings import Settings
 from bootstrap.errors import BootstrapError
 from bootstrap.world.place import find_box
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # verb → module: one is imported when it is typed, so that none waits for the others' imports
 VERBS = {
@@ -84,8 +88,30 @@ def _attribute(verb: str) -> str:
     return f"{verb}_" if keyword.iskeyword(verb) else verb
 
 
+class NobodyReadsError(Exception):
+    """Whoever read what we print has had enough; click would make a failure of it."""
+
+
+@contextmanager
+def _noticing_who_reads() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise NobodyReadsError from None
+
+
 class Verbs(click.Group):
     """A group that imports a verb when it is asked for."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _noticing_who_reads():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _noticing_who_reads():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(VERBS)
@@ -169,7 +195,7 @@ def main() -> NoReturn:
         _fail(2, "UsageError", error.format_message() + hint)
     except (KeyboardInterrupt, click.Abort):
         _fail(EXIT_INTERRUPTED, "Interrupted", f"interrupted{_way_on()}")
-    except BrokenPipeError:
+    except (BrokenPipeError, NobodyReadsError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: not even our own flush may complain
         _exit(0)
     except Exception as error:  # noqa: BLE001 - the one place for what nobody expected

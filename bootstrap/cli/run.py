@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -44,8 +45,9 @@ def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
         _RUN: render_run(launch, f"/proc/self/fd/{_ENV}", spare=(_RUN, _ENV)),
         _ENV: render_env(launch, {key: variable.value for key, variable in environment.variables.items()}),
     }
-    for descriptor, text in texts.items():
-        _keep_in_memory(descriptor, text.encode(errors="surrogateescape"))
+    kept = [(_keep_in_memory(text.encode(errors="surrogateescape")), descriptor) for descriptor, text in texts.items()]
+    for memory, descriptor in kept:
+        os.dup2(memory, descriptor)
     sys.stdout.flush()
     words = ["/bin/sh", f"/proc/self/fd/{_RUN}", *(command or ("/bin/sh",))]
     if launch.credentials is not None and os.isatty(0):
@@ -66,10 +68,10 @@ def _notice(_whom: str, text: str) -> None:
     click.echo(text, err=True)
 
 
-def _keep_in_memory(descriptor: int, content: bytes) -> None:
+def _keep_in_memory(content: bytes) -> int:
+    """A descriptor above those that the command gets: whoever has called us may have left any of them open."""
     memory = os.memfd_create("bootstrap")
     view = memoryview(content)
     while view:
         view = view[os.write(memory, view) :]
-    os.dup2(memory, descriptor)
-    os.close(memory)
+    return fcntl.fcntl(memory, fcntl.F_DUPFD_CLOEXEC, max(_RUN, _ENV) + 1)

@@ -40,7 +40,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
     found = judge_status(generation, observed, _read_ready(settings, generation, observed), read_failing(settings.box))
     lives = {}
-    if programs:
+    if programs and found.programs:
         found = found.only(select_programs(programs, found.services))
         lives = {program.name: ledger_file.read_lives(settings.box, program.name) for program in found.programs}
     if as_json:
@@ -123,6 +123,8 @@ def _row(status: ProgramStatus, left_behind: set[str]) -> tuple[str, ...]:
     state = status.state
     if status.name in left_behind:
         state = "left behind"
+    elif status.is_outdated:
+        state = f"{status.state} (outdated)" if status.unit else f"{status.state} (not wanted)"
     elif status.health == "starting":
         state = f"{status.state} (not ready)"
     elif status.health == "failing":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-v] [-w SECONDS] COMMAND SERVICE…")
 @click.pass_obj
 def sv(settings: Settings, words: tuple[str, ...]) -> int:
-    r"""Show and control programs as runit's sv does, with its words and exit codes; see docs/runit.md.
+    """Show and control programs as runit's sv does, with its words and exit codes; see docs/runit.md.
 
     \b
     status                                   what runs, since when
@@ -30,13 +30,12 @@ def sv(settings: Settings, words: tuple[str, ...]) -> int:
     start, stop, restart, reload, shutdown   the same, and wait
     force-stop, force-restart, …             the same, and KILL in the end
     try-restart, check                       restart what runs; wait until it is ready
-    term, kill, hup, alarm, interrupt, quit, 1, 2, pause, cont   signals
-
     once                                     start, and leave it so when it ends
+    term, kill, hup, alarm, interrupt, quit, 1, 2, pause, cont   signals
 
     A service is a program (api-web), a service of one or more programs (api), or a path: of a service directory that
     a runsv supervises, or one that ends in ours. With $SVDIR, names are looked for there first.
-    """
+    """  # noqa: D301 - click wants the character, not the two
     from runit_compat.sv_entry import run  # noqa: PLC0415 - not for --help
 
     return run(settings.box, list(words), "sv")

@@ -139,7 +139,11 @@ def _summary(outcome: Outcome) -> str:
 def _describe_kept(outcome: Outcome) -> str:
     if not outcome.actions:
         return "no program is defined for this box"
-    return f"{_count(len(outcome.actions))} as they should be"
+    return (
+        "1 program as it should be"
+        if len(outcome.actions) == 1
+        else f"{len(outcome.actions)} programs as they should be"
+    )
 
 
 def _count(number: int) -> str:

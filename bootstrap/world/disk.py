@@ -8,6 +8,7 @@ than it will be in the end. After a failed flush nothing is retried: the new fil
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from typing import Any
@@ -115,7 +116,18 @@ def make_directory(path: str, mode: int) -> None:
 
 def refused(verb: str, path: str, error: OSError) -> Unavailable:
     """The one sentence for a disk that says no."""
-    return Unavailable(
-        f'cannot {verb} "{path}": {error.strerror or error}\n'
-        "  what runs goes on; way out: mend the disk or its permissions and run the command again"
-    )
+    owner = _find_owner(path) if error.errno in {errno.EACCES, errno.EPERM} else os.geteuid()
+    if owner != os.geteuid():
+        way_out = f"way out: run as user {owner}, to whom it belongs"
+    else:
+        way_out = "way out: mend the disk or its permissions and run the command again"
+    return Unavailable(f'cannot {verb} "{path}": {error.strerror or error}\n  what runs goes on; {way_out}')
+
+
+def _find_owner(path: str) -> int:
+    """Whose the path is, or the nearest directory above it that can be looked at."""
+    while True:
+        try:
+            return os.lstat(path).st_uid
+        except OSError:
+            path = os.path.dirname(path) or "."

@@ -100,8 +100,12 @@ class _Reading:
         return below
 
     def add_definitions(self, services: str) -> None:
-        with os.scandir(services) as entries:
-            folders = [entry.path for entry in entries]
+        try:
+            with os.scandir(services) as entries:
+                folders = [entry.path for entry in entries]
+        except OSError:
+            self.is_steady = False  # whoever reads them says what is wrong
+            return
         names: list[str] = []
         stats: list[os.stat_result] = []
         for folder in folders:

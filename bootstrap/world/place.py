@@ -19,15 +19,16 @@ def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) ->
     """Options first, then variables, then the nearest directory above us with services/ and config/, then /opt."""
     named, why = _find_root(root, environ)
     found = os.path.abspath(named)
-    if not os.path.isdir(f"{found}/services"):
+    kept = (
+        state or environ.get("BOOTSTRAP_STATE") or (DEFAULT_STATE if found == DEFAULT_ROOT else f"{found}/.bootstrap")
+    )
+    # What runs can be looked at and taken down without its definitions: another branch may have none.
+    if not os.path.isdir(f"{found}/services") and not os.path.isdir(f"{kept}/run"):
         raise DefinitionError(
             f'cannot use "{found}" as root: it has no directory "services"\n'
             f"  where: {why}\n"
             "  way out: go to a checkout that has services/ and config/, or name one with --root DIR"
         )
-    kept = (
-        state or environ.get("BOOTSTRAP_STATE") or (DEFAULT_STATE if found == DEFAULT_ROOT else f"{found}/.bootstrap")
-    )
     # One directory, one name: it is in the mark of every process, and a second name would be a second box.
     return Box(root=found, state=os.path.realpath(kept))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KEPT_GENERATIONS = 5  # beside the one in force; their programs stay in the store, for a rollback
 _FORMAT = b"1\n"  # of everything in the state directory that is read again
+_IGNORED = ".gitignore"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -32,6 +33,7 @@ def open_state(box: Box) -> None:
     """
     for path, mode in ((box.state, 0o755), (box.run, 0o700), (box.log, 0o755), (box.generations, 0o700)):
         disk.make_directory(path, mode)
+    _keep_out_of_git(box)
     try:
         status = os.stat(box.run)
     except FileNotFoundError:
@@ -43,6 +45,14 @@ def open_state(box: Box) -> None:
         )
     if status.st_mode & 0o077:
         os.chmod(box.run, 0o700)
+
+
+def _keep_out_of_git(box: Box) -> None:
+    """The state may stand in somebody's checkout, and it holds environment values: `git add -A` must not take it."""
+    path = f"{box.state}/{_IGNORED}"
+    if not os.path.lexists(path):
+        with contextlib.suppress(OSError):  # another run was quicker, or the disk is full: others will say so
+            disk.write_new(path, b"*\n", 0o644, flush=False)
 
 
 def settle_format(box: Box) -> None:
@@ -83,7 +93,7 @@ def remove_leftovers(box: Box) -> None:
     for directory in (box.state, box.run, box.store, box.generations, box.mirrors):
         with contextlib.suppress(FileNotFoundError):  # few boxes have mirrors
             for name in os.listdir(directory):
-                if name.startswith("."):
+                if name.startswith(".") and name != _IGNORED:
                     remove_tree(f"{directory}/{name}")
 
 
@@ -168,6 +178,8 @@ def read_generations(box: Box) -> list[tuple[Generation, str]]:
         names = os.listdir(box.generations)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise disk.refused("read", box.generations, error) from error
     for name in names:
         generation = read_generation(box, name)
         if generation is not None:
@@ -254,7 +266,15 @@ def remove_everything(box: Box) -> None:
     cgroups.remove(box)
     for path in (box.current, box.generations):
         remove_tree(path)
-    for name in ("format", "key", "last-identity.json", "stopped.json", "secret-versions.json"):
+    for name in (
+        "format",
+        "key",
+        "last-identity.json",
+        "stopped.json",
+        "secret-versions.json",
+        "boot-report.json",
+        _IGNORED,
+    ):
         disk.remove_if_there(f"{box.state}/{name}")
     for name in os.listdir(box.run):
         if f"{box.run}/{name}" != box.lock:

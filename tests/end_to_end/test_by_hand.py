@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -94,8 +96,22 @@ def test_a_one_off_gets_environment_and_directory_and_gives_its_exit_code_back(s
     assert stack.pids() == before
     assert stack.run("run", "apj", "--", "true", code=2).stderr == (
         'error: cannot run something in service "apj": this box does not run it; did you mean "api"?\n'
-        "  way out: name a service of this box, or add --tag service=apj\n"
+        "  way out: name a service of this box (api, db, web), or let the tags choose another one\n"
     )
+    assert stack.run("run", "api-web", "--", "true", code=2).stderr == (
+        'error: cannot run something in service "api-web": that is a program\n  way out: name its service, api\n'
+    )
+
+
+def test_a_one_off_does_not_mind_what_its_caller_has_left_open(sandbox):
+    sandbox.sleeper("api")
+    for highest in range(3, 12):
+        taken = "".join(f" {number}</dev/null" for number in range(3, highest + 1))
+        words = " ".join(map(shlex.quote, sandbox.words("run", "api", "--", "echo", "ok")))
+        done = subprocess.run(
+            ["bash", "-c", f"exec {words}{taken}"], env=sandbox.environ, capture_output=True, text=True, check=False
+        )
+        assert (done.stdout, done.stderr) == ("ok\n", "")
 
 
 def test_a_one_off_needs_no_supervisor_and_leaves_no_file(sandbox):

@@ -301,7 +301,7 @@ def test_a_second_up_waits_and_says_for_whom_or_exits_with_75(sandbox):
     (folder / "ready").touch()
     assert first.wait(30) == 0
     assert second.wait(30) == 0
-    assert b"nothing to do: 1 program as they should be" in second.stdout.read()
+    assert b"nothing to do: 1 program as it should be" in second.stdout.read()
 
 
 def test_ctrl_c_leaves_what_the_next_up_finishes(sandbox):

@@ -223,7 +223,12 @@ class Plugin:
     def _note_pid(self, process: Any, pid: int) -> None:
         """It has been spawned; supervisord says so before it knows the pid."""
         name = process.group.config.name
-        generation = self._read_current() if self._record(name).by_itself else self._generation
+        record, current = self._record(name), self._read_current()
+        if not record.by_itself:
+            record.generation, record.current = self._generation, current
+        elif current != record.current:  # it belongs to what has been put in force since
+            record.generation, record.current = current, current
+        generation = record.generation
         ledger_file.append(self._box, name, "start", pid=pid, fingerprint=process.config.name, generation=generation)
 
     def _read_current(self) -> str | None:

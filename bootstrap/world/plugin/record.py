@@ -22,6 +22,8 @@ class Record:
         self.starts: deque[float] = deque(maxlen=64)  # monotonic
         self.last_exit = _describe_last_exit(lives)
         self.by_itself = False  # whether it was started last without anybody asking
+        self.generation: str | None = None  # that it was started last as part of
+        self.current: str | None = None  # the one in force at that time
         self.restarts = 0
         self.deaths = 0  # since it was last started by hand or by `up`
         self.started_at = 0.0  # wall clock, for people
