@@ -7,9 +7,13 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
+import pytest
+
+from support.instance import BUCKET, Ec2Box, make_bucket
 from support.sandbox import kill_and_wait, wait_until
 
 SHAPES = [
@@ -161,3 +165,48 @@ def test_a_bug_tells_where_and_no_value(sandbox, tmp_path):
     assert path.stat().st_mode & 0o077 == 0
     assert "canary-in-a-frame" not in path.read_text().replace("secret = 'canary-in-a-frame'", "")
     assert "RuntimeError: no detail" in path.read_text()
+
+
+@pytest.fixture
+def alarms():
+    """A file that anybody may write, as the alarm's command is run with nobody's rights."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder) / "alarms"
+
+
+def test_what_outlives_a_box_that_failed_holds_no_secret(sandbox, aws, alarms):
+    """Console, tags, reports and alarm of a boot whose program has printed every secret that it was given."""
+    prepare(sandbox)
+    for name, value in list(CANARIES.items())[:8]:
+        aws.client("ssm").put_parameter(Name=f"/{name}", Value=value, Type="SecureString")
+        sandbox.config(f"services/api/production/{name}.ssm", f"/{name}")
+    definition = sandbox.root / "services/api/service.yaml"
+    definition.write_text(definition.read_text().replace("test ! -e never'", "env >&2; exit 1', timeout: 300ms"))
+    topic = aws.client("sns").create_topic(Name="alarm")["TopicArn"]
+    alert = {"sns": topic, "command": ["/bin/sh", "-c", f"cat >> {alarms}"]}
+    make_bucket(aws)
+    (sandbox.root / "config/box.yaml").write_text(json.dumps({"alert": alert, "bucket": BUCKET}))
+    instance = aws.make_box({"bootstrap:mode": "production", "bootstrap:service": "api"})
+    with Ec2Box(sandbox, aws, instance) as box:
+        box.boot().wait_for_status("failed")
+        wait_until(box.reports, "a report in the bucket")
+        wait_until(lambda: alarms.exists() and alarms.read_text().rstrip().endswith("}"), "the alarm")
+        box.stop()
+        printed = (sandbox.state / "log/api-web.log").read_bytes()
+        assert all(token.encode() in printed for token in TOKENS)
+        told = {
+            "what boot said": box.output.read_bytes(),
+            "console": box.console.read_bytes(),
+            "tags": json.dumps(aws.tags_of(box.id)).encode(),
+            "bucket": json.dumps(box.reports()).encode(),
+            "report": (sandbox.state / "boot-report.json").read_bytes(),
+            "alarm": alarms.read_bytes(),
+            "calls": b"\n".join(repr(call).encode() for call in aws.calls if call.action != "ssm:GetParameters"),
+        }
+    for place, text in told.items():
+        assert [form for form in forms() if form in text] == [], place
+    masked = "=••••••"
+    assert masked in told["console"].decode()
+    assert masked in json.loads(told["alarm"])["failures"][0]
+    assert masked in json.loads(told["report"])["failures"][0]
