@@ -119,7 +119,8 @@ def gather_tags(box: Box, request: Request, say: Say) -> tuple[Tag, ...]:
 
         return dict(parse_catalog(read_sources(box)).modes)
 
-    return read_tags(box, request.tags, request.tags_file, read_modes, Machine(say=lambda text: say("", text)))
+    machine = Machine(say=lambda text: say("", text), most_s=request.tag_wait_s)
+    return read_tags(box, request.tags, request.tags_file, read_modes, machine)
 
 
 def render(

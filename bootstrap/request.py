@@ -37,6 +37,7 @@ class Request:
     dry: bool = False  # nothing may be written
     code: Literal["newest", "kept"] = "newest"  # of services with a source: what it has now, or what this box has
     asked: bool = True  # by a person: then what was stopped by hand is started too
+    tag_wait_s: float = float("inf")  # on EC2, for required tags: as long as is usual, or this if it is shorter
     lock_wait_s: float = 3600.0
     timeout_s: float = 120.0
     force: bool = False  # replace what gets requests even where its load balancer can't or must not be left

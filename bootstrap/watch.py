@@ -10,7 +10,7 @@ the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ TICK_S = 2.0
 IDLE_S = 60.0  # between two looks for something to run
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
+_TAGS_AGAIN_S = 5.0
 CALM_S = 60.0  # without trouble for this long, the next trouble is the first again
 
 
@@ -144,7 +145,9 @@ class _Loop:
                 boot.prepare(self.box, self.request, self.say)
                 self._idle(held)
                 return
-            outcome = boot.up(self.box, self.request, self.say, self.announce)
+            # Tags that were there and are gone come back in their own time: meanwhile somebody must watch.
+            request = replace(self.request, tag_wait_s=_TAGS_AGAIN_S) if self.is_booted else self.request
+            outcome = boot.up(self.box, request, self.say, self.announce)
         except NothingYet as error:
             self._idle(str(error).splitlines()[0])
             return

@@ -43,6 +43,7 @@ class Machine:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     dmi: str = DMI
     patience_s: float = 120.0  # for required tags on EC2; BOOTSTRAP_TAG_TIMEOUT is stronger
+    most_s: float = float("inf")  # stronger than both
     say: Callable[[str], None] = lambda _: None  # told once when waiting begins
     clock: Clock = house_clock
 
@@ -68,7 +69,7 @@ def read_tags(
         return _read_file_below(over, _file_of(box), box, must_exist=False)
     if not _missing(over, modes):
         return over
-    patience_s = _patience(machine)
+    patience_s = min(machine.most_s, _patience(machine))
     service = MetadataService(endpoint, deadline=machine.clock.now() + patience_s, clock=machine.clock)
     try:
         under = wait_until_tagged(

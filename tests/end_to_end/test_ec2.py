@@ -195,6 +195,23 @@ def test_metadata_that_is_switched_off_is_a_phase_that_failed(sandbox, aws, make
     assert any(line.startswith("bootstrap: identity failed after ") for line in box.console_lines())
 
 
+def test_a_tag_that_vanishes_keeps_nobody_waiting(sandbox, aws, make_box):
+    """A boot waits two minutes for it; later there is something to watch meanwhile."""
+    api(sandbox)
+    box = make_box()
+    del box.environ["BOOTSTRAP_TAG_TIMEOUT"]
+    box.boot()
+    box.wait_for_status("ready")
+    before = sandbox.pids()
+    aws.client("ec2").delete_tags(Resources=[box.id], Tags=[{"Key": "bootstrap:service"}])
+    box.wait_for("tags have changed (bootstrap:service): applying them")
+    box.wait_for('cannot read tag "bootstrap:service"')  # well before the two minutes are over
+    assert sandbox.pids() == before
+    box.tag(service="api")
+    wait_until(lambda: box.said().count("watching (generation ") == 2, "it to be content again")
+    box.stop()
+
+
 def test_what_aws_denies_is_told_and_holds_up_nothing(sandbox, aws, make_box):
     api(sandbox)
     aws.gate.deny("ec2:CreateTags", "s3:PutObject")
