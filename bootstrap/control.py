@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.world.supervisord import Supervisor
 
 REASON = "by hand"
+_END_PATIENCE_S = 600.0  # for whoever changes the box at its end: what nobody stops would be cut off
 _LATE_LEAVE_S = 30.0  # for what was joined while everything was about to stop
 
 
@@ -126,7 +127,7 @@ def down(box: Box, say: Say, *, force: bool = False) -> tuple[str, ...]:
 
 def halt(box: Box, say: Say) -> tuple[str, ...]:
     """Stop everything in reverse waves, the supervisor too; what was rendered stays, so that it can be restored."""
-    with lock.held(box, "halt", wait_s=60.0, say=lambda text: say("", text)):
+    with lock.held(box, "halt", wait_s=_END_PATIENCE_S, say=lambda text: say("", text)):
         joined = traffic.read_joined(box)
         if joined is not None and joined.is_whole:  # by the run that we have waited for
             traffic.leave(box, lambda text: say("", text), force=True, give_up=lambda: clock.now() + _LATE_LEAVE_S)
