@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bootstrap import boot, control
-from bootstrap.errors import BootstrapError, NothingYet
+from bootstrap.errors import BootstrapError, NothingYet, Refused
 from bootstrap.world import children, clock, lock, processes, signals, store, supervisord
 
 if TYPE_CHECKING:
@@ -52,15 +52,13 @@ def watch(
     with lock.watching(box), signals.heeded() as heeded:
         loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded, duties=duties)
         try:
-            loop.boot()
-            loop.run()
-        except signals.StopAsked:
-            signals.ignore_stopping()
-            loop.end()
+            is_stopped = heeded.until_stopped(loop.run)
         except BootstrapError:
             for duty in reversed(duties):
                 _tell_errors(duty.end, say)
             raise
+        if is_stopped:
+            loop.end()
 
 
 def _tell_errors(act: Callable[[], None], say: Say) -> None:
@@ -85,9 +83,20 @@ class _Loop:
     has_failed: bool = False  # the attempt that is under way, and it has been told
     again_at: float = float("inf")
     pause_s: float = FIRST_PAUSE_S
+    has_paused: bool = False  # since the last trouble
     troubled_at: float = field(default_factory=clock.now)
 
-    def boot(self) -> None:
+    def run(self) -> None:
+        """Boot, and watch for ever."""
+        self._boot()
+        while True:
+            children.reap()
+            try:
+                self._step()
+            except BootstrapError as error:
+                self._be_troubled(error)
+
+    def _boot(self) -> None:
         """The first ``up``; raises what it raises, unless a duty wants us to stay."""
         for duty in self.duties:
             _tell_errors(duty.begin, self.say)
@@ -110,15 +119,6 @@ class _Loop:
             for duty in reversed(self.duties):
                 _tell_errors(duty.end, self.say)
         self.say("", "stopped")
-
-    def run(self) -> None:
-        """Until StopAsked."""
-        while True:
-            children.reap()
-            try:
-                self._step()
-            except BootstrapError as error:
-                self._be_troubled(str(error))
 
     def _step(self) -> None:
         if self.signals.take_up_asked() or clock.now() >= self.again_at:
@@ -153,6 +153,8 @@ class _Loop:
             return
         except BootstrapError as error:
             self._fail((str(error),))
+            if not isinstance(error, Refused):
+                self.again_at = clock.now()
             raise
         self.tell(outcome)
         if outcome.failures:
@@ -218,18 +220,31 @@ class _Loop:
         for failure in outcome.failures.values():
             self.say("", f"error: {failure}")
 
-    def _be_troubled(self, why: str) -> None:
-        self.say("", f"error: {why}")
-        self.say("", f"trying again in {self.pause_s:g} s")
+    def _be_troubled(self, error: BootstrapError) -> None:
+        self._calm_down()
+        self.say("", f"error: {error}")
+        if isinstance(error, Refused):
+            self.say("", "what runs goes on as it is; SIGHUP tries again")
+        else:
+            self.say("", f"trying again in {self.pause_s:g} s")
         self.signals.wait(None, self.pause_s)
-        self.pause_s = min(LONGEST_PAUSE_S, self.pause_s * 2)
-        self.troubled_at = clock.now()
+        self.has_paused = True
+        self._grow_pause()
 
     def _pause(self) -> None:
         """A supervisor that dies again and again is not started at full speed."""
-        if clock.now() > self.troubled_at + CALM_S:
-            self.pause_s = FIRST_PAUSE_S
-        elif self.pause_s > FIRST_PAUSE_S:
+        self._calm_down()
+        has_paused, self.has_paused = self.has_paused, False
+        if has_paused:
+            return  # for this very trouble
+        if self.pause_s > FIRST_PAUSE_S:
             self.signals.wait(None, self.pause_s)
+        self._grow_pause()
+
+    def _calm_down(self) -> None:
+        if clock.now() > self.troubled_at + CALM_S:
+            self.pause_s, self.has_paused = FIRST_PAUSE_S, False
+
+    def _grow_pause(self) -> None:
         self.pause_s = min(LONGEST_PAUSE_S, self.pause_s * 2)
         self.troubled_at = clock.now()

@@ -72,9 +72,14 @@ def prepare(box: Box) -> Daemon:
             )
     except OSError as error:
         raise disk.refused("start supervisord with", path, error) from error
-    processes.record_session(box, process.pid)
-    cgroups.record(box, group)
-    return Daemon(process)
+    daemon = Daemon(process)
+    try:
+        processes.record_session(box, process.pid)
+        cgroups.record(box, group)
+    except BaseException:
+        daemon.cancel()
+        raise
+    return daemon
 
 
 def wait_until_started(box: Box, daemon: Daemon) -> Supervisor:

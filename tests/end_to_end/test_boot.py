@@ -7,6 +7,8 @@ import re
 import signal
 import time
 
+import psutil
+
 from support.sandbox import kill_and_wait, wait_until
 
 TOO_LONG_S = 10.0  # the benchmark holds us to two seconds; here other tests want the processor too
@@ -174,3 +176,70 @@ def test_a_stop_in_the_middle_of_the_first_up_is_heeded(sandbox):
     wait_until(lambda: (sandbox.state / "run/supervisord.sock").exists() and sandbox.pids(), "it to start")
     finish(child)
     assert sandbox.marked() == {}
+
+
+def said_lines(child, text):
+    """What it says until it says this."""
+    lines = []
+    for line in child.stdout:
+        lines.append(line.decode())
+        if text in lines[-1]:
+            return lines
+    raise AssertionError(lines)
+
+
+def test_an_up_that_the_disk_has_refused_is_tried_again(sandbox):
+    sandbox.sleeper("api")
+    child = boot(sandbox)
+    before = sandbox.pids()
+    sandbox.config("common/WORD", "new")
+    generations, aside = sandbox.state / "generations", sandbox.state / "aside"
+    generations.rename(aside)
+    generations.symlink_to("aside")
+    child.send_signal(signal.SIGHUP)
+    assert "cannot make the directory" in said_lines(child, "trying again in")[-3]
+    generations.unlink()
+    aside.rename(generations)
+    said_lines(child, "watching (generation ")
+    assert sandbox.pids() != before
+    finish(child)
+
+
+def test_an_up_that_was_refused_its_input_waits_for_somebody_to_mend_it(sandbox):
+    sandbox.sleeper("api")
+    child = boot(sandbox)
+    sandbox.service("web", "nonsense: 1\n")
+    child.send_signal(signal.SIGHUP)
+    assert said_lines(child, "SIGHUP")[-1] == "what runs goes on as it is; SIGHUP tries again\n"
+    sandbox.sleeper("web")
+    child.send_signal(signal.SIGHUP)
+    said_lines(child, "watching (generation ")
+    assert sorted(sandbox.pids()) == ["api-web", "web-web"]
+    finish(child)
+
+
+def test_a_restore_that_the_disk_refuses_leaves_no_supervisor_behind(sandbox):
+    sandbox.sleeper("api")
+    child = boot(sandbox)
+    sessions = sandbox.state / "run/sessions.json"
+    sessions.unlink()
+    sessions.mkdir()
+    kill_and_wait(sandbox.daemon)
+    for _ in range(3):
+        said_lines(child, "trying again in")
+        assert [one for one in psutil.Process(child.pid).children() if "bootstrap.world.daemon" in one.cmdline()] == []
+    sessions.rmdir()
+    said_lines(child, "api-web  ready")
+    assert sandbox.status()["converged"]
+    finish(child)
+
+
+def test_a_stop_asked_for_in_two_ways_at_once_is_one_stop(sandbox):
+    sandbox.sleeper("api")
+    for _ in range(5):
+        child = boot(sandbox)
+        child.send_signal(signal.SIGSTOP)
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)
+        finish(child, signal.SIGCONT)
+        assert sandbox.marked() == {}
