@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bootstrap.cli.options import with_verbosity
 from bootstrap.cli.output import print_json
 from bootstrap.cli.selection import Selection, read_environments, selection_options
 from bootstrap.errors import Refused
@@ -64,11 +65,12 @@ class _Verbs(click.Group):
             return super().get_command(ctx, cmd_name)
         attribute = f"{cmd_name}_" if cmd_name in {"import", "set"} else cmd_name  # names that Python has taken
         command: click.Command = getattr(importlib.import_module(_MODULES[cmd_name]), attribute)
-        return command
+        return with_verbosity(command)
 
 
 @click.group(
     cls=_Verbs,
+    short_help="Show, check and edit variables.",
     epilog="Example: bootstrap config explain LOG_LEVEL --mode production --service api",
     help="Show what programs find in their environment, and why.",
 )

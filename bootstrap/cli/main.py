@@ -8,7 +8,6 @@ import keyword
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -16,6 +15,7 @@ import click
 import bootstrap
 from bootstrap.box import Box
 from bootstrap.cli.colour import refuses_colour
+from bootstrap.cli.options import with_verbosity
 from bootstrap.cli.settings import Settings
 from bootstrap.errors import BootstrapError
 from bootstrap.world.place import find_box
@@ -69,21 +69,6 @@ Variables:
 """
 
 
-def _with_verbosity(command: click.Command) -> click.Command:
-    """``-v`` and ``-q`` after the verb too, where the verb has no other use for the letter."""
-    taken = {option for parameter in command.params for option in parameter.opts}
-    for short, long, step in (("-v", "--verbose", 1), ("-q", "--quiet", -1)):
-        if short not in taken and command.name not in {"run", "sv", "chpst"}:
-
-            def louder(context: click.Context, _: click.Parameter, count: int, step: int = step) -> None:
-                context.obj = replace(context.obj, verbosity=context.obj.verbosity + step * count)
-
-            command.params.append(
-                click.Option([short, long], count=True, expose_value=False, callback=louder, hidden=True)
-            )
-    return command
-
-
 def _attribute(verb: str) -> str:
     return f"{verb}_" if keyword.iskeyword(verb) else verb
 
@@ -120,7 +105,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = getattr(importlib.import_module(VERBS[cmd_name]), _attribute(cmd_name))
-        return _with_verbosity(command)
+        return with_verbosity(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -36,3 +36,24 @@ def tag_options(verb: Callable[..., R]) -> Callable[..., R]:
 FORCE = click.option(
     "--force", is_flag=True, help="Go on where the load balancer can't be left, or this is its last healthy target."
 )
+
+
+def with_verbosity(command: click.Command) -> click.Command:
+    """``-v`` and ``-q`` after the verb too, where the verb has no other use for the letter.
+
+    A verb of a group has them as the group itself does, so that nobody has to know which words are groups.
+    """
+    taken = {option for parameter in command.params for option in parameter.opts}
+    for short, long, step in (("-v", "--verbose", 1), ("-q", "--quiet", -1)):
+        if short not in taken and command.name not in {"run", "sv", "chpst"}:
+
+            def louder(context: click.Context, _: click.Parameter, count: int, step: int = step) -> None:
+                context.obj = replace(context.obj, verbosity=context.obj.verbosity + step * count)
+
+            command.params.append(
+                click.Option([short, long], count=True, expose_value=False, callback=louder, hidden=True)
+            )
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            with_verbosity(below)
+    return command

@@ -48,6 +48,21 @@ def test_the_lists_of_verbs_are_shown_whole_on_80_columns(sandbox, group):
     assert "..." not in text.partition("Commands:")[2]
 
 
+def test_every_verb_says_in_a_narrow_terminal_what_it_does(sandbox):
+    """`config` had no sentence of its own for the list, and was cut in the middle of another."""
+    text = sandbox.run("--help", environ={"COLUMNS": "60"}).stdout
+    assert "..." not in text.partition("Commands:")[2]
+    assert "  config       Show, check and edit variables.\n" in text
+
+
+@pytest.mark.parametrize("verb", [("list",), ("lint",), ("import", "shared", "--plan")])
+@pytest.mark.parametrize("option", ["-q", "-v", "--quiet", "--verbose"])
+def test_verbosity_may_be_typed_after_a_verb_of_config_too(sandbox, verb, option):
+    sandbox.sleeper("api")
+    words = ("config", *verb, *(() if verb == ("lint",) else ("--mode", "review")))
+    assert sandbox.run(*words, option, tags=()).stdout == sandbox.run(*words, tags=()).stdout
+
+
 def test_help_tells_exit_codes_and_variables(sandbox):
     assert sandbox.run("--help").stdout.partition("  Exit codes:\n")[2] == (
         "    0 done                    2 the input is wrong        75 try again\n"
