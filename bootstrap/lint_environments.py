@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from bootstrap.definition import Catalog, Service
+    from bootstrap.rules import Breach
     from bootstrap.survey import Surveyed
     from bootstrap.variable import Environment, Layering, Setting
 
@@ -122,8 +123,7 @@ def _twins(environment: Environment) -> Iterator[Finding]:
 
 
 def _unfit(environment: Environment, layering: Layering) -> Iterator[Finding]:
-    unknown = [key for key in layering.rules if _is_reference(environment, key)]
-    for breach in rules.judge_values(layering.rules, environment.variables, unknown):
+    for breach in find_breaches(environment, layering):
         yield Finding(
             rule="schema",
             severity="error",
@@ -135,6 +135,12 @@ def _unfit(environment: Environment, layering: Layering) -> Iterator[Finding]:
         )
 
 
+def find_breaches(environment: Environment, layering: Layering) -> Iterator[Breach]:
+    """Values that are not what the schema says; what a reference stands for is only known on a box."""
+    unknown = [key for key in layering.rules if _is_reference(environment, key)]
+    return rules.judge_values(layering.rules, environment.variables, unknown)
+
+
 def _is_reference(environment: Environment, key: str) -> bool:
     history = environment.history(key)
     return bool(history) and isinstance(history[-1][1].value, Reference)
@@ -144,15 +150,8 @@ def _missing(surveyed: Sequence[Surveyed], layering: Layering) -> Iterator[Findi
     """Required keys, each told once with the modes that lack it."""
     modes: dict[tuple[str, str, int, str], list[str]] = {}
     for one in surveyed:
-        service = one.program.service
-        if not _is_configured(one, layering):
-            continue
-        for rule in layering.rules.values():
-            if rule.is_required_by(service.name) and rule.key not in one.environment.variables:
-                modes.setdefault((service.name, rules.FILE, rule.line, rule.key), []).append(one.mode)
-        for key in service.requires:
-            if key not in one.environment.variables:
-                modes.setdefault((service.name, service.file, 0, key), []).append(one.mode)
+        for key, file, line in find_missing(one, layering):
+            modes.setdefault((one.program.service.name, file, line, key), []).append(one.mode)
     for (name, file, line, key), lacking in modes.items():
         yield Finding(
             rule="required",
@@ -163,6 +162,19 @@ def _missing(surveyed: Sequence[Surveyed], layering: Layering) -> Iterator[Findi
             text=f"{name} requires {key}, and has none in {', '.join(dict.fromkeys(lacking))}",
             way_out=f"set it in a layer of {name}, or stop requiring it",
         )
+
+
+def find_missing(one: Surveyed, layering: Layering) -> Iterator[tuple[str, str, int]]:
+    """Required keys that are not set, each with the file and line (0: the whole file) that requires it."""
+    service = one.program.service
+    if not _is_configured(one, layering):
+        return
+    for rule in layering.rules.values():
+        if rule.is_required_by(service.name) and rule.key not in one.environment.variables:
+            yield rule.key, rules.FILE, rule.line
+    for key in service.requires:
+        if key not in one.environment.variables:
+            yield key, service.file, 0
 
 
 def _is_configured(one: Surveyed, layering: Layering) -> bool:

@@ -6,7 +6,7 @@ several instances the first stands for all. References stay unresolved, and user
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bootstrap.environ import layer_environments, layer_names, needed_references
@@ -16,12 +16,12 @@ from bootstrap.plan import resolve_plan
 from bootstrap.variable import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bootstrap.box import Box
     from bootstrap.definition import Catalog
     from bootstrap.plan import Plan, Program
-    from bootstrap.variable import Environment, Layering
+    from bootstrap.variable import Environment, Layer, Layering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,16 @@ class Surveyed:
     mode: str
     program: Program
     environment: Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Everything that one state of the configuration means."""
+
+    catalog: Catalog
+    plans: tuple[Plan, ...]
+    layering: Layering
+    surveyed: tuple[Surveyed, ...]
 
 
 def plan_modes(catalog: Catalog) -> tuple[list[Plan], list[str]]:
@@ -58,7 +68,14 @@ def all_layer_names(plans: list[Plan], order: tuple[str, ...]) -> dict[str, None
     }
 
 
-def survey_environments(plans: list[Plan], layering: Layering, box: Box) -> list[Surveyed]:
+def survey_edited(survey: Survey, name: str, layer: Layer, box: Box) -> Survey:
+    """The same with another layer in the place of the one of this name (below config/)."""
+    layering = replace(survey.layering, layers={**survey.layering.layers, name: layer})
+    surveyed = survey_environments(survey.plans, layering, box)
+    return replace(survey, layering=layering, surveyed=tuple(surveyed))
+
+
+def survey_environments(plans: Iterable[Plan], layering: Layering, box: Box) -> list[Surveyed]:
     """Every environment; ``layering`` holds at least what ``all_layer_names`` names. Raises DefinitionError."""
     return [surveyed for plan in plans for surveyed in _survey(plan, layering, box)]
 

@@ -36,7 +36,7 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
     """
     if common == bool(mode or service):
         raise click.UsageError("name one layer: --common, --mode MODE, --service SERVICE, or both of these")
-    from bootstrap.cli.config_set import render_written  # noqa: PLC0415 - not for --help
+    from bootstrap.cli.config_set import written_lines  # noqa: PLC0415 - not for --help
     from bootstrap.world.config.writing import Target, read_layer_values, write_keys  # noqa: PLC0415 - not for --help
 
     target = Target(service=service, mode=mode)
@@ -57,9 +57,9 @@ def edit(settings: Settings, *, common: bool, mode: str | None, service: str | N
         for line in impact_lines(list(impacts)):
             click.echo(line)
 
-    contents = {key: None if value is None else _content(key, value) for key, value in changed.items()}
-    written = write_keys(settings.box, target, contents, "Edit", why, tell)
-    click.echo(render_written(written))
+    written = write_keys(settings.box, target, changed, "Edit", why, tell)
+    for line in written_lines(written):
+        click.echo(line)
     return 0
 
 
@@ -95,12 +95,6 @@ def _parse(layer: str, text: str) -> dict[str, str]:
         return parse_dotenv(text.encode(errors="surrogateescape"))
     except FlawedError as flaw:
         raise Refused(*render_problems(f"your edit of {layer}", flaw.problems)) from None
-
-
-def _content(key: str, value: str) -> bytes:
-    from bootstrap.cli.config_set import render_content  # noqa: PLC0415 - not for --help
-
-    return render_content(key, value)
 
 
 def _lines(before: Mapping[str, str], changed: Mapping[str, str | None]) -> Iterator[str]:

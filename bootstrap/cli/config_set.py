@@ -11,11 +11,11 @@ import click
 from bootstrap.cli.config_impact import impact_lines
 from bootstrap.cli.output import print_json
 from bootstrap.errors import Refused
-from bootstrap.spelling import quoted
-from bootstrap.variable import KEY, is_reserved, is_too_long, render_value
+from bootstrap.spelling import listed, quoted
+from bootstrap.variable import KEY, is_reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.edits import Impact
     from bootstrap.world.config.writing import Target, Written
@@ -63,10 +63,11 @@ def set_(
 
     The newline at the end of a file or of standard input is not part of the value. What the edit restarts, and where,
     is said first. The commit names keys, layer and reason, never a value. When anything fails, the tree is as it was.
+    What would newly break the schema, and a probable secret in clear text, is refused before anything is written.
     """
-    files = {key: render_content(key, value) for key, value in _parse(assignments).items()}
+    values = _parse(assignments)
     target = _target(mode, service, common=common)
-    return _write(context, target, files, "Set", why, then_up=then_up, as_json=as_json)
+    return _write(context, target, values, "Set", why, then_up=then_up, as_json=as_json)
 
 
 @click.command(
@@ -105,7 +106,7 @@ def _target(mode: str | None, service: str | None, *, common: bool) -> Target:
 def _write(
     context: click.Context,
     target: Target,
-    files: Mapping[str, bytes | None],
+    values: Mapping[str, str | None],
     verb: str,
     why: str,
     *,
@@ -119,11 +120,12 @@ def _write(
             for line in impact_lines(list(impacts)):
                 click.echo(line)
 
-    written = write_keys(context.obj.box, target, files, verb, why, tell)
+    written = write_keys(context.obj.box, target, values, verb, why, tell)
     if as_json and not then_up:
         print_json(asdict(written))
     else:
-        click.echo(render_written(written), err=as_json)
+        for line in written_lines(written):
+            click.echo(line, err=as_json)
     if not then_up:
         return 0
     from bootstrap.cli.up import up  # noqa: PLC0415 - only when it is asked for
@@ -132,11 +134,14 @@ def _write(
     return code
 
 
-def render_written(written: Written) -> str:
-    """What an edit came to, in a line."""
+def written_lines(written: Written) -> Iterator[str]:
+    """What an edit came to."""
     if written.commit is None:
-        return "nothing has changed: this layer says so already"
-    return f"committed {written.commit[:10]}: {written.subject}"
+        yield "nothing has changed: this layer says so already"
+        return
+    if written.clear_text:
+        yield f"probably secrets, and in clear text there: {listed(written.clear_text)}"
+    yield f"committed {written.commit[:10]}: {written.subject}"
 
 
 def _parse(assignments: Iterable[str]) -> dict[str, str]:
@@ -154,17 +159,20 @@ def _parse(assignments: Iterable[str]) -> dict[str, str]:
 
 def _read_value(key: str, text: str) -> str:
     if text == "-":
-        content = sys.stdin.buffer.read(_LARGEST + 1)
+        content, whose = sys.stdin.buffer.read(_LARGEST + 1), "standard input"
     elif text.startswith("@"):
+        whose = quoted(text[1:])
         try:
             with open(text[1:], "rb") as file:
                 content = file.read(_LARGEST + 1)
         except OSError as error:
             raise Refused(
-                f"cannot set {key}: cannot read {quoted(text[1:])}: {error.strerror}\n  way out: name a readable file"
+                f"cannot set {key}: cannot read {whose}: {error.strerror}\n  way out: name a readable file"
             ) from None
     else:
         return text
+    if not content:  # most likely what should have written it has failed
+        raise Refused(f"cannot set {key}: {whose} is empty\n  way out: {key}= sets it to the empty text")
     return content.removesuffix(b"\n").decode(errors="surrogateescape")
 
 
@@ -173,18 +181,3 @@ def _refuse_name(key: str) -> None:
         raise Refused(f"cannot set {quoted(key)}: a name is letters, digits and underscores, no digit first")
     if is_reserved(key):
         raise Refused(f"cannot set {key}: bootstrap alone sets it\n  way out: give the variable another name")
-
-
-def render_content(key: str, value: str) -> bytes:
-    """The file of a variable; raises Refused, with the way to store it, for a value that no such file holds."""
-    if is_too_long(key, value):
-        raise Refused(f"cannot set {key}: no program can be started with a value of more than 128 KiB")
-    content = render_value(value)
-    if content is not None and value:
-        return content
-    if "\0" in value:
-        raise Refused(f"cannot set {key}: no environment can hold a NUL byte\n  way out: encode the value")
-    why = "an empty file removes the variable" if not value else "a layer file loses blanks and tabs at its end"
-    raise Refused(
-        f'cannot set {key}: {why}\n  way out: bootstrap config edit, and write {key}="…" with its quotes into .env'
-    )

@@ -220,6 +220,7 @@ def test_set_writes_the_one_file_says_the_impact_and_commits_without_the_value(s
             "                 PASSWORD has changed (config/services/api/review/PASSWORD, before in"
             " config/services/api/common/PASSWORD)"
         ),
+        "probably secrets, and in clear text there: PASSWORD",
         f"committed {head[:10]}: Set PASSWORD, A in services/api/review",
     ]
     assert (sandbox.root / "config/services/api/review/A").read_text() == "it's me\n"
@@ -305,12 +306,27 @@ REFUSED = {
     "trailing blank": (
         ["A=x ", "--common"], None,
         ("cannot set A: a layer file loses blanks and tabs at its end\n"
-        '  way out: bootstrap config edit, and write A="…" with its quotes into .env'),
+        '  way out: write A="…" with its quotes into config/common/.env by hand; then commit it\n'),
     ),
-    "empty": (
-        ["A=", "--common"], None,
-        ('cannot set A: an empty file removes the variable\n  way out: bootstrap config edit, and write A="…" with its'
-        " quotes into .env"),
+    "trailing blank over a file": (
+        ["LOG_LEVEL=x\t", "--common"], None,
+        ("cannot set LOG_LEVEL: a layer file loses blanks and tabs at its end\n"
+        '  way out: write LOG_LEVEL="…" with its quotes into config/common/.env by hand, and remove '
+        "config/common/LOG_LEVEL, which is stronger; then commit it\n"),
+    ),
+    "trailing blank that no .env holds": (
+        ["A=" + 200 * " ", "--common"], None,
+        ("cannot set A: a layer file loses blanks and tabs at its end, and no .env can hold this value\n"
+        "  way out: encode it\n"),
+    ),
+    "too long": (
+        ["A=@{long}", "--common"], None,
+        ("cannot set A: no program can be started with a value of more than 128 KiB\n"
+        "  way out: keep it in a file, and set the variable to the file's path\n"),
+    ),
+    "empty file": (
+        ["A=@/dev/null", "--common"], None,
+        'cannot set A: "/dev/null" is empty\n  way out: A= sets it to the empty text\n',
     ),
     "reserved": (
         ["PORT=1", "--common"], None,
@@ -323,9 +339,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_does_not_fit_is_refused_and_leaves_the_tree_as_it_was(sandbox, case):
+def test_what_does_not_fit_is_refused_and_leaves_the_tree_as_it_was(sandbox, case, tmp_path):
     begin(sandbox)
     words, prepare, message = REFUSED[case]
+    (tmp_path / "long").write_text("x" * 128 * 1024)
+    words = [word.format(long=tmp_path / "long") for word in words]
     if prepare is not None:
         prepare(sandbox)
     before = tree(sandbox)
@@ -343,6 +361,140 @@ def test_a_set_that_breaks_an_environment_is_taken_back(sandbox):
     done = sandbox.run("config", "set", "A=1", "--common", tags=(), code=2)
     assert "BROKEN" in done.stderr
     (sandbox.root / "config/common/BROKEN").unlink()
+    assert tree(sandbox) == before
+
+
+def test_an_empty_value_is_set_and_is_not_removed(sandbox):
+    begin(sandbox)
+    sandbox.run("config", "set", "LOG_LEVEL=", "--common", tags=())
+    assert (sandbox.root / "config/common/LOG_LEVEL").read_bytes() == b"\n"
+    (program,) = sandbox.run("config", "list", "--json", "--mode", "review", "--service", "api", tags=()).json[
+        "programs"
+    ]
+    assert [one["value"] for one in program["variables"] if one["key"] == "LOG_LEVEL"] == [""]
+
+
+STRIPE = "sk_" + "live_" + "51Hq9pT2eZvKYlo2CkX3mBw7Ur"  # of the form, and nobody's
+CLEAR = (
+    "cannot set API_TOKEN: it is probably a secret in clear text: a Stripe key\n"
+    "  where: config/{layer}/API_TOKEN\n"
+    "  way out: keep it in a store and refer to it with API_TOKEN.ssm or API_TOKEN.secret; if it is none, say "
+    "`secret: false` of it in config/schema.yaml\n"
+)
+LEVEL = (
+    "cannot {verb} LOG_LEVEL: it should be one of debug, info, and would not be in {modes}\n"
+    "  where: {file} (config/schema.yaml:1)\n"
+    "  way out: give it such a value, or change the rule first\n"
+)
+EVERYWHERE = "development, review, staging, production"
+WORSE = {
+    "not allowed": (
+        ["set", "LOG_LEVEL=loud", "--common"],
+        LEVEL.format(verb="set", modes=EVERYWHERE, file="config/common/LOG_LEVEL"),
+    ),
+    "not allowed in one mode": (
+        ["set", "LOG_LEVEL=loud", "--service", "api", "--mode", "staging"],
+        LEVEL.format(verb="set", modes="staging", file="config/services/api/staging/LOG_LEVEL"),
+    ),
+    "several": (
+        ["set", "POOL=many", "LOG_LEVEL=loud", "--mode", "production"],
+        LEVEL.format(verb="set", modes="production", file="config/modes/production/LOG_LEVEL")
+        + "cannot set POOL: it should be an integer, and would not be in production\n"
+        "  where: config/modes/production/POOL (config/schema.yaml:2)\n"
+        "  way out: give it such a value, or change the rule first\n",
+    ),
+    "what is below is not allowed": (
+        ["unset", "LOG_LEVEL", "--service", "web", "--mode", "review"],
+        LEVEL.format(verb="unset", modes="review", file="config/modes/review/LOG_LEVEL"),
+    ),
+    "what its own .env says is not allowed": (
+        ["unset", "LOG_LEVEL", "--mode", "staging"],
+        LEVEL.format(verb="unset", modes="staging", file="config/modes/staging/.env"),
+    ),
+    "required": (
+        ["unset", "NEEDED", "--mode", "review"],
+        ("cannot unset NEEDED: web requires it, and would have none in review\n"
+        "  where: config/schema.yaml:3\n"
+        "  way out: set it in another layer of web first, or stop requiring it\n"),
+    ),
+    "clear text": (["set", f"API_TOKEN={STRIPE}", "--common"], CLEAR.format(layer="common")),
+    "clear text in a mode that runs one": (
+        ["set", f"API_TOKEN={STRIPE}", "--mode", "production"], CLEAR.format(layer="modes/production"),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def ruled(sandbox):
+    """With a schema; `loud` stands in review, where only `web` lies over it, and so it stays told by lint."""
+    begin(sandbox)
+    (sandbox.root / "config/schema.yaml").write_text(
+        "LOG_LEVEL: {allowed: [debug, info]}\nPOOL: {type: integer}\nNEEDED: {required: [web]}\nFREE_TOKEN: {secret: false}\n"
+    )
+    sandbox.config("modes/review/NEEDED", "1")
+    sandbox.config("modes/review/POOL", "many")
+    commit(sandbox.root, "A schema")
+    return sandbox
+
+
+@pytest.mark.parametrize("case", WORSE)
+def test_what_would_newly_break_the_schema_or_show_a_secret_is_refused_before_it_is_written(ruled, case):
+    """It was committed, and `up` refused it, or lint found the secret when it was in the history."""
+    words, message = WORSE[case]
+    if case == "what is below is not allowed":
+        ruled.config("modes/review/LOG_LEVEL", "loud")
+        ruled.config("services/web/review/LOG_LEVEL", "info")
+        commit(ruled.root, "Loud, but for web")
+    if case == "what its own .env says is not allowed":
+        ruled.config("modes/staging/.env", "LOG_LEVEL=loud")
+        ruled.config("modes/staging/LOG_LEVEL", "info")
+        commit(ruled.root, "Loud below")
+    before = tree(ruled)
+    done = ruled.run("config", *words, tags=(), code=2)
+    assert (done.stdout, done.stderr) == ("", "error: " + message)
+    assert tree(ruled) == before
+
+
+def test_what_is_broken_already_may_be_mended_in_steps(ruled):
+    ruled.run("config", "set", "POOL=a lot", "OTHER=1", "--mode", "review", tags=())
+    ruled.run("config", "set", "FIRST=1", "--mode", "staging", tags=())  # which lacks NEEDED, and did so before
+    ruled.config("common/API_TOKEN", STRIPE)
+    commit(ruled.root, "A secret")
+    done = ruled.run("config", "set", f"API_TOKEN={STRIPE}2", "--common", tags=())
+    assert done.stdout.splitlines()[-2] == "probably secrets, and in clear text there: API_TOKEN"
+    ruled.run("config", "unset", "API_TOKEN", "--common", tags=())
+
+
+def test_what_lint_only_warns_of_or_lets_pass_is_written(ruled):
+    done = ruled.run("config", "set", f"API_TOKEN={STRIPE}", "--mode", "review", "--json", tags=())
+    assert done.json["clear_text"] == ["API_TOKEN"]
+    done = ruled.run("config", "set", f"FREE_TOKEN={STRIPE}", "--common", "--json", tags=())
+    assert done.json["clear_text"] == []
+
+
+def test_a_value_that_something_stronger_lies_over_breaks_nothing(ruled):
+    for mode in ("development", "review", "staging", "production"):
+        ruled.config(f"modes/{mode}/LOG_LEVEL", "debug")
+    commit(ruled.root, "Say it for every mode")
+    assert "LOG_LEVEL" in ruled.run("config", "set", "LOG_LEVEL=loud", "--common", tags=()).stdout
+
+
+def test_unset_names_the_file_that_has_to_be_edited_by_hand(sandbox):
+    begin(sandbox)
+    sandbox.config("common/.env", "BASE=1")
+    sandbox.config("common/KEPT.ssm", "/todo/kept")
+    commit(sandbox.root, "More")
+    before = tree(sandbox)
+    assert sandbox.run("config", "unset", "BASE", "--common", tags=(), code=2).stderr == (
+        "error: cannot unset BASE: this layer has no file of that name, but a .env that sets it\n"
+        "  where: config/common/.env\n"
+        "  way out: remove its line there by hand, and commit that\n"
+    )
+    assert sandbox.run("config", "unset", "KEPT", "--common", tags=(), code=2).stderr == (
+        "error: cannot unset KEPT: KEPT.ssm stands there, which refers to a secret\n"
+        "  where: config/common/KEPT.ssm\n"
+        "  way out: git rm that file, or edit it\n"
+    )
     assert tree(sandbox) == before
 
 
@@ -484,10 +636,7 @@ def test_set_from_a_standard_input_that_is_closed(sandbox):
     )
     assert (done.returncode, done.stderr) == (
         2,
-        (
-            "error: cannot set A: an empty file removes the variable\n"
-            '  way out: bootstrap config edit, and write A="…" with its quotes into .env\n'
-        ),
+        ("error: cannot set A: standard input is empty\n  way out: A= sets it to the empty text\n"),
     )
 
 

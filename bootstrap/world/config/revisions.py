@@ -10,13 +10,12 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.box import Box
 from bootstrap.catalog import Sources, parse_catalog
 from bootstrap.errors import DefinitionError, Refused, Unavailable
-from bootstrap.survey import Surveyed, all_layer_names, plan_modes, survey_environments
+from bootstrap.survey import Survey, all_layer_names, plan_modes, survey_environments
 from bootstrap.variable import Layering
 from bootstrap.world.config.git_repository import Repository, open_repository
 from bootstrap.world.config.layers import read_layers, read_order, read_rules
@@ -25,18 +24,8 @@ from bootstrap.world.sources import read_sources
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bootstrap.definition import Catalog
-
 _ANY_DEPTH = 4096
 _MEMORY = "/dev/shm"  # noqa: S108 - a private directory is made in it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """Everything that one state of the configuration means."""
-
-    catalog: Catalog
-    surveyed: tuple[Surveyed, ...]
 
 
 def read_repository(box: Box) -> Repository:
@@ -78,7 +67,8 @@ def _survey(box: Box, tree: Box) -> Survey:
     plans, _ = plan_modes(catalog)
     layers = read_layers(tree, all_layer_names(plans, order))
     layering = Layering(order=order, layers=layers, rules=read_rules(tree))
-    return Survey(catalog=catalog, surveyed=tuple(survey_environments(plans, layering, box)))
+    surveyed = tuple(survey_environments(plans, layering, box))
+    return Survey(catalog=catalog, plans=tuple(plans), layering=layering, surveyed=surveyed)
 
 
 @contextmanager

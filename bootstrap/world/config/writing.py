@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import parse_catalog
+from bootstrap.edited_layer import edit_layer, is_line, render_files
 from bootstrap.edits import Impact, diff_surveys
 from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.importing import check_target, own_layer
+from bootstrap.survey import survey_edited
 from bootstrap.world import clock, disk
 from bootstrap.world.config.layer_writer import put_back, refuse_foreign, replace_files
-from bootstrap.world.config.layers import read_layers, read_order
+from bootstrap.world.config.layers import read_layer, read_order
 from bootstrap.world.config.revisions import read_repository, survey_working_tree
 from bootstrap.world.sources import read_sources
+from bootstrap.worsening import describe_exposed, describe_worsening, find_exposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
+    from bootstrap.survey import Survey
+    from bootstrap.variable import Layer
     from bootstrap.world.config.git_repository import Repository
 
 _REFERENCES = (".ssm", ".secret")
@@ -45,12 +50,13 @@ class Written:
     subject: str
     files: tuple[str, ...]  # relative to the root
     impacts: tuple[Impact, ...]
+    clear_text: tuple[str, ...]  # keys that are probably secrets, where lint lets them pass with a warning
 
 
 def write_keys(
     box: Box,
     target: Target,
-    contents: Mapping[str, bytes | None],
+    values: Mapping[str, str | None],
     verb: str,
     why: str,
     tell: Callable[[Iterable[Impact]], None],
@@ -60,63 +66,90 @@ def write_keys(
     Raises Refused, with the tree as it was, for whatever does not fit.
     """
     repository = read_repository(box)
-    before = survey_working_tree(box)
-    check_target(before.catalog, target.service, target.mode)
-    layer = own_layer(read_order(box), target.service, target.mode)
-    files = {f"{layer}/{key}": content for key, content in contents.items()}
-    for key, content in contents.items():
-        _refuse_beside(box, layer, key, content)
-    return write_files(box, repository, files, f"{verb} {', '.join(contents)} in {layer}", why, tell)
+    name = _find_layer(box, target)
+    with _alone(repository):
+        branch = _find_branch(box, repository)
+        layer = read_layer(box, name)
+        for key, value in values.items():
+            _refuse_beside(box, layer, key, value)
+        edit = _Edit(name=name, layer=layer, contents=render_files(layer, values), verb=verb, why=why)
+        return _write(box, repository, branch, edit, tell)
 
 
 def read_layer_values(box: Box, target: Target) -> tuple[str, dict[str, str]]:
     """The layer, and what its files set; references and the lines of its ``.env`` are left out."""
-    catalog = parse_catalog(read_sources(box))
-    check_target(catalog, target.service, target.mode)
-    layer = own_layer(read_order(box), target.service, target.mode)
-    settings = read_layers(box, [layer])[layer].settings
-    values = {key: setting.value for key, setting in settings.items() if not setting.file.endswith("/.env")}
+    layer = _find_layer(box, target)
+    settings = read_layer(box, layer).settings
+    values = {key: setting.value for key, setting in settings.items() if not is_line(setting)}
     return layer, {key: value for key, value in values.items() if isinstance(value, str)}
 
 
-def write_files(
-    box: Box,
-    repository: Repository,
-    files: Mapping[str, bytes | None],
-    subject: str,
-    why: str,
-    tell: Callable[[Iterable[Impact]], None],
-) -> Written:
-    """The same for whole files below config/."""
-    with _alone(repository):
-        return _write_files(box, repository, files, subject, why, tell)
+def _find_layer(box: Box, target: Target) -> str:
+    check_target(parse_catalog(read_sources(box)), target.service, target.mode)
+    return own_layer(read_order(box), target.service, target.mode)
 
 
-def _write_files(
-    box: Box,
-    repository: Repository,
-    files: Mapping[str, bytes | None],
-    subject: str,
-    why: str,
-    tell: Callable[[Iterable[Impact]], None],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Edit:
+    """What shall be done to a layer."""
+
+    name: str  # below config/
+    layer: Layer  # as it is
+    contents: Mapping[str, bytes | None]  # by key
+    verb: str
+    why: str
+
+    @property
+    def files(self) -> dict[str, bytes | None]:
+        """Contents by path below config/."""
+        return {f"{self.name}/{key}": content for key, content in self.contents.items()}
+
+    @property
+    def subject(self) -> str:
+        return f"{self.verb} {', '.join(self.contents)} in {self.name}"
+
+
+def _write(
+    box: Box, repository: Repository, branch: str, edit: _Edit, tell: Callable[[Iterable[Impact]], None]
 ) -> Written:
-    branch = _find_branch(box, repository)
     before = survey_working_tree(box)
+    files = edit.files
     old = _refuse_uncommitted(box, repository, files)
     if old == files:
-        return Written(commit=None, subject=subject, files=(), impacts=())
-    paths = {f"{box.config}/{file}": content for file, content in files.items()}
+        return Written(commit=None, subject=edit.subject, files=(), impacts=(), clear_text=())
+    clear_text = _refuse_worsening(box, edit, before)
     try:
-        replace_files(dict(paths))
+        replace_files({f"{box.config}/{file}": content for file, content in files.items()})
         impacts = tuple(diff_surveys(before.surveyed, survey_working_tree(box).surveyed, os.urandom(16)))
         tell(impacts)
-        message = f"{subject}\n" + (f"\n{why}\n" if why else "")
+        message = f"{edit.subject}\n" + (f"\n{edit.why}\n" if edit.why else "")
         tracked = {repository.prefix + file: content for file, content in files.items()}
         commit = repository.commit_files(tracked, message, repository.read_person(), branch)
     except BaseException:
         put_back({f"{box.config}/{file}": content for file, content in old.items()})
         raise
-    return Written(commit=commit, subject=subject, files=tuple(f"config/{file}" for file in files), impacts=impacts)
+    return Written(
+        commit=commit,
+        subject=edit.subject,
+        files=tuple(f"config/{file}" for file in files),
+        impacts=impacts,
+        clear_text=clear_text,
+    )
+
+
+def _refuse_worsening(box: Box, edit: _Edit, before: Survey) -> tuple[str, ...]:
+    """Raise Refused for what ``up`` or lint would not let pass any more; the answer is what lint only warns of.
+
+    A commit cannot be taken back from whoever has it, least of all a secret: so nothing has been written yet.
+    """
+    layer, verb = edit_layer(edit.layer, edit.contents), edit.verb.lower()
+    problems = list(describe_worsening(verb, edit.contents, before, survey_edited(before, edit.name, layer, box)))
+    written = [key for key, content in edit.contents.items() if content is not None]
+    exposed = list(find_exposed(written, edit.layer, layer, before))
+    problems += [describe_exposed(verb, key, kind, layer) for key, kind, is_refused in exposed if is_refused]
+    if problems:
+        raise Refused(*problems)
+    return tuple(key for key, _, _ in exposed)
 
 
 @contextmanager
@@ -145,18 +178,29 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _refuse_beside(box: Box, layer: str, key: str, content: bytes | None) -> None:
-    beside = [kind for kind in _REFERENCES if os.path.lexists(f"{box.config}/{layer}/{key}{kind}")]
-    if beside and content is not None:
+def _refuse_beside(box: Box, layer: Layer, key: str, value: str | None) -> None:
+    """Raise Refused where a reference, or a line of the ``.env``, is what there is of the key."""
+    beside = [
+        f"{layer.name}/{key}{kind}" for kind in _REFERENCES if os.path.lexists(f"{box.root}/{layer.name}/{key}{kind}")
+    ]
+    if beside:
+        name = beside[0].rpartition("/")[2]
+        verb = "unset" if value is None else "set"
         raise Refused(
-            f"cannot set {key}: {key}{beside[0]} stands there, which refers to a secret\n"
-            f"  where: config/{layer}/{key}{beside[0]}\n  way out: git rm that file first, or edit it"
+            f"cannot {verb} {key}: {name} stands there, which refers to a secret\n"
+            f"  where: {beside[0]}\n  way out: git rm that file{'' if value is None else ' first'}, or edit it"
         )
-    if content is None and not os.path.lexists(f"{box.config}/{layer}/{key}"):
+    if value is not None or os.path.lexists(f"{box.root}/{layer.name}/{key}"):
+        return
+    if key in layer.settings:
         raise Refused(
-            f"cannot unset {key}: this layer has no file of that name\n"
-            f'  where: config/{layer}\n  way out: "bootstrap config explain {key}" shows which layers set it'
+            f"cannot unset {key}: this layer has no file of that name, but a .env that sets it\n"
+            f"  where: {layer.name}/.env\n  way out: remove its line there by hand, and commit that"
         )
+    raise Refused(
+        f"cannot unset {key}: this layer has no file of that name\n"
+        f'  where: {layer.name}\n  way out: "bootstrap config explain {key}" shows which layers set it'
+    )
 
 
 def _find_branch(box: Box, repository: Repository) -> str:
