@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import parse_catalog
+from bootstrap.commits import ABSENT
 from bootstrap.edited_layer import edit_layer, is_line, render_files
 from bootstrap.edits import Impact, diff_surveys
 from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.importing import check_target, own_layer
+from bootstrap.spelling import harmless
 from bootstrap.survey import survey_edited
 from bootstrap.world import clock, disk
 from bootstrap.world.config.layer_writer import put_back, refuse_foreign, replace_files
 from bootstrap.world.config.layers import read_layer, read_order
+from bootstrap.world.config.origins import read_origins
 from bootstrap.world.config.revisions import read_repository, survey_working_tree
 from bootstrap.world.sources import read_sources
 from bootstrap.worsening import describe_exposed, describe_worsening, find_exposed
@@ -53,6 +56,20 @@ class Written:
     clear_text: tuple[str, ...]  # keys that are probably secrets, where lint lets them pass with a warning
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A layer as whoever edits it sees it."""
+
+    layer: str  # below config/
+    values: Mapping[str, str]  # of its files
+    dotenv: tuple[str, ...]  # keys that its .env alone sets
+    has_dotenv: bool
+
+
+class Overtaken(Refused):
+    """What an edit began with is no longer what is there."""
+
+
 def write_keys(
     box: Box,
     target: Target,
@@ -60,28 +77,62 @@ def write_keys(
     verb: str,
     why: str,
     tell: Callable[[Iterable[Impact]], None],
+    shown: Mapping[str, str] | None = None,
 ) -> Written:
     """Write variables of a layer (``None`` removes one) and commit them; ``tell`` hears the impact before the commit.
 
-    Raises Refused, with the tree as it was, for whatever does not fit.
+    Raises Refused, with the tree as it was, for whatever does not fit; Overtaken when the files of the layer do not say
+    what was ``shown`` any more.
     """
     repository = read_repository(box)
     name = _find_layer(box, target)
     with _alone(repository):
         branch = _find_branch(box, repository)
         layer = read_layer(box, name)
+        if shown is not None:
+            _refuse_overtaken(box, repository, name, layer, shown)
         for key, value in values.items():
             _refuse_beside(box, layer, key, value)
         edit = _Edit(name=name, layer=layer, contents=render_files(layer, values), verb=verb, why=why)
         return _write(box, repository, branch, edit, tell)
 
 
-def read_layer_values(box: Box, target: Target) -> tuple[str, dict[str, str]]:
-    """The layer, and what its files set; references and the lines of its ``.env`` are left out."""
-    layer = _find_layer(box, target)
-    settings = read_layer(box, layer).settings
-    values = {key: setting.value for key, setting in settings.items() if not is_line(setting)}
-    return layer, {key: value for key, value in values.items() if isinstance(value, str)}
+def read_shown(box: Box, target: Target) -> Shown:
+    """What there is to edit; references and the lines of its ``.env`` are left out."""
+    name = _find_layer(box, target)
+    layer = read_layer(box, name)
+    dotenv = tuple(sorted(key for key, setting in layer.settings.items() if is_line(setting)))
+    return Shown(layer=name, values=_values(layer), dotenv=dotenv, has_dotenv=bool(dotenv or layer.shadowed))
+
+
+def _values(layer: Layer) -> dict[str, str]:
+    """By key, of the files alone."""
+    files = {key: setting.value for key, setting in layer.settings.items() if not is_line(setting)}
+    return {key: value for key, value in files.items() if isinstance(value, str)}
+
+
+def _refuse_overtaken(box: Box, repository: Repository, name: str, layer: Layer, shown: Mapping[str, str]) -> None:
+    """Raise Overtaken where somebody was faster than whoever was shown these values."""
+    values = _values(layer)
+    changed = [key for key in sorted({*values, *shown}) if values.get(key) != shown.get(key)]
+    if changed:
+        said = ", ".join(f"{key} ({_tell_who(box, repository, f'{name}/{key}', key)})" for key in changed)
+        raise Overtaken(
+            f"cannot edit {name}: it has changed since you were shown it: {said}\n"
+            f"  where: {layer.name}\n  way out: edit it again, as it is now"
+        )
+
+
+def _tell_who(box: Box, repository: Repository, file: str, key: str) -> str:
+    """Who has changed, or removed, a file below config/ last, as far as that is committed."""
+    path = f"config/{file}"
+    origin = read_origins(box, [(path, key)]).get((path, key))
+    if origin is None:  # it is gone
+        last = next(iter(repository.read_changes([f":(literal){repository.prefix}{file}"])), None)
+        origin = last.commit if last is not None and last.after == ABSENT else "uncommitted"
+    if origin == "uncommitted":
+        return "not committed yet"
+    return harmless(f"{origin.short} {origin.author}: {origin.subject}")
 
 
 def _find_layer(box: Box, target: Target) -> str:
