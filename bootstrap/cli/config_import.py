@@ -10,7 +10,7 @@ import click
 
 from bootstrap.cli.config_origin import leave_out, read_dotenv, read_heroku, without_option
 from bootstrap.cli.output import print_json
-from bootstrap.errors import ApplyFailed, Refused
+from bootstrap.errors import ApplyFailed, BootstrapError, Refused
 from bootstrap.spelling import listed
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bootstrap.cli.settings import Settings
     from bootstrap.importing import Value, Writing
 
+_UNCOMMITTED = "nobody has committed that yet: see it with git status, and commit it"
 _SHARE = "bootstrap config import shared --mode"
 
 
@@ -161,6 +162,8 @@ def shared(settings: Settings, *, mode: str, plan: bool, as_json: bool) -> None:
         click.echo(f"{share.key}  {len(share.files)} files → config/{target}")
     verb = "could stand" if plan else "now stand"
     click.echo(f"{_count(len(shares))} {verb} once in config/{target}; no environment of any mode and service differs")
+    if shares and not plan:
+        _tell_uncommitted(settings)
 
 
 def _check(settings: Settings, target: Target) -> None:
@@ -191,6 +194,8 @@ def _bring(settings: Settings, target: Target, values: Mapping[str, Value]) -> N
         return
     for line in _report(name, target, writing, values, others):
         click.echo(line)
+    if _written(writing, values) and not target.plan:
+        _tell_uncommitted(settings)
     _propose(settings, target)
 
 
@@ -252,6 +257,18 @@ def _report(name: str, target: Target, writing: Writing, values: Mapping[str, Va
     if not target.plan:
         lines.append(f"read back: {_count(len(values) - len(writing.kept))}, byte by byte the same")
     return lines
+
+
+def _tell_uncommitted(settings: Settings) -> None:
+    """Where there is a repository that git can use; an import does without one."""
+    from bootstrap.world.config.git_repository import open_repository  # noqa: PLC0415 - not for --help
+
+    try:
+        repository = open_repository(settings.box.config)
+    except BootstrapError:
+        return
+    if repository is not None:
+        click.echo(_UNCOMMITTED)
 
 
 def _propose(settings: Settings, target: Target) -> None:

@@ -124,7 +124,7 @@ def _write(
     if as_json and not then_up:
         print_json(asdict(written))
     else:
-        for line in written_lines(written):
+        for line in written_lines(written, then_up=then_up):
             click.echo(line, err=as_json)
     if not then_up:
         return 0
@@ -134,7 +134,7 @@ def _write(
     return code
 
 
-def written_lines(written: Written) -> Iterator[str]:
+def written_lines(written: Written, *, then_up: bool = False) -> Iterator[str]:
     """What an edit came to."""
     if written.commit is None:
         yield "nothing has changed: this layer says so already"
@@ -142,6 +142,8 @@ def written_lines(written: Written) -> Iterator[str]:
     if written.clear_text:
         yield f"probably secrets, and in clear text there: {listed(written.clear_text)}"
     yield f"committed {written.commit[:10]}: {written.subject}"
+    if written.impacts and not then_up:
+        yield 'what runs goes on as it is: "bootstrap up" applies it'
 
 
 def _parse(assignments: Iterable[str]) -> dict[str, str]:

@@ -222,6 +222,7 @@ def test_set_writes_the_one_file_says_the_impact_and_commits_without_the_value(s
         ),
         "probably secrets, and in clear text there: PASSWORD",
         f"committed {head[:10]}: Set PASSWORD, A in services/api/review",
+        'what runs goes on as it is: "bootstrap up" applies it',
     ]
     assert (sandbox.root / "config/services/api/review/A").read_text() == "it's me\n"
     assert git(sandbox.root, "log", "-1", "--format=%B") == "Set PASSWORD, A in services/api/review\n\nrotate"
@@ -461,7 +462,7 @@ def test_what_is_broken_already_may_be_mended_in_steps(ruled):
     ruled.config("common/API_TOKEN", STRIPE)
     commit(ruled.root, "A secret")
     done = ruled.run("config", "set", f"API_TOKEN={STRIPE}2", "--common", tags=())
-    assert done.stdout.splitlines()[-2] == "probably secrets, and in clear text there: API_TOKEN"
+    assert done.stdout.splitlines()[-3] == "probably secrets, and in clear text there: API_TOKEN"
     ruled.run("config", "unset", "API_TOKEN", "--common", tags=())
 
 

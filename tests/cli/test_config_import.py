@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from bootstrap.cli.main import cli
 from support.aws_server import VARIABLES, moto_server
+from support.repository import git
 
 HEROKU = ("heroku", "--app", "todo-api", "--service", "api", "--mode", "production")
 LAYER = "config/services/api/production"
@@ -352,6 +353,20 @@ def environments(shown):
                 values = {one["key"]: one["value"] for one in program["variables"]}
                 found[mode, program["program"]] = values
     return found
+
+
+def test_in_a_repository_it_is_said_that_nobody_has_committed_what_was_written(shown, root, variables):
+    git(root.root, "init", "-q")
+    file = variables({"LEVEL": "info"})
+    said = "nobody has committed that yet: see it with git status, and commit it\n"
+    assert said not in shown("import", *HEROKU, "--json", file, "--plan")
+    assert shown("import", *HEROKU, "--json", file) == (
+        f"wrote 1 key to {LAYER}\nread back: 1 key, byte by byte the same\n{said}"
+    )
+    assert said not in shown("import", *HEROKU, "--json", file), "nothing was written"
+    root.config("services/web/production/LEVEL", "info")
+    assert said not in shown("import", "shared", "--mode", "production", "--plan")
+    assert shown("import", "shared", "--mode", "production").endswith(f"differs\n{said}")
 
 
 def test_what_a_service_would_newly_get_is_not_shared(shown, root, variables):
