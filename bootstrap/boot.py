@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.definition import Mode
+    from bootstrap.definition import Catalog, Mode
     from bootstrap.observed import Observed
     from bootstrap.plan import Plan
     from bootstrap.tag import Tag
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 class Layered:
     """The line as far as the environments; accounts and environments are by program name."""
 
+    catalog: Catalog
+    order: tuple[str, ...]  # of the layers
     plan: Plan
     accounts: Mapping[str, Account]
     environments: Mapping[str, Environment]
@@ -128,8 +130,11 @@ def render(
 ) -> Rendering:
     """tags ─► identity ─► plan ─► environment ─► generation."""
     from bootstrap.generation import render_generation  # noqa: PLC0415 - see layer
+    from bootstrap.world.config.tree import read_misplaced  # noqa: PLC0415 - likewise
 
     layered = layer(box, tags, request, say, checkouts=checkouts)
+    for one in read_misplaced(box, layered.catalog, layered.order):
+        say("", f"not read: {one.place}: {one.text}")
     with request.witness.phase("generation"):
         return render_generation(
             layered.plan,
@@ -180,7 +185,14 @@ def layer(
         values = {reference: secret.value for reference, secret in secrets.items()}
         environments = layer_environments(wanted, layering, accounts, values, box)
     versions = {file: secrets[reference].version for reference, need in references.items() for file in need.files}
-    return Layered(plan=wanted, accounts=accounts, environments=environments, versions=versions)
+    return Layered(
+        catalog=catalog,
+        order=layering.order,
+        plan=wanted,
+        accounts=accounts,
+        environments=environments,
+        versions=versions,
+    )
 
 
 def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: Say) -> Rendering:

@@ -12,6 +12,7 @@ RULES = {
     "unplannable": "definitions that no box can run side by side, though a mode says so",
     "unreadable": "a name, file or link that cannot be a variable, or a line of a .env that cannot be read",
     "unread-layer": "a directory that no service reads in any mode",
+    "misplaced": "a variable in no layer, a misspelt name of settings, a Procfile beside a service.yaml",
     "unread-key": "a key set only where no service reads it",
     "repeated": "a key with the very value that it already has below",
     "case-twin": "two keys that differ only in case",

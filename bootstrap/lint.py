@@ -13,6 +13,7 @@ from bootstrap.finding import Finding
 from bootstrap.lint_environments import judge_environments, readers_of
 from bootstrap.lint_guard import judge_guards
 from bootstrap.lint_values import judge_values
+from bootstrap.misplaced import judge_folder, judge_procfiles, judge_top
 from bootstrap.spelling import did_you_mean, listed, quoted
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bootstrap.definition import Catalog
     from bootstrap.guard import Guard
+    from bootstrap.misplaced import Misplaced
     from bootstrap.survey import Surveyed
     from bootstrap.variable import Layer, Layering
 
@@ -33,6 +35,8 @@ class Repository:
     surveyed: Sequence[Surveyed]
     folders: Collection[str]  # below config/, that hold something
     cut: Collection[str]  # files with more than the one line that counts
+    top: Collection[str] = ()  # files directly in config/
+    procfiles: Collection[str] = ()  # services that have a Procfile beside their service.yaml
     guards: Mapping[str, Guard] = field(default_factory=dict)
 
 
@@ -44,6 +48,7 @@ def lint_repository(repository: Repository) -> list[Finding]:
         *judge_values(repository.catalog, repository.layering, repository.surveyed, repository.cut),
         *judge_guards(repository.guards, repository.catalog, repository.layering, repository.surveyed),
         *_unread_layers(repository, readers),
+        *_misplaced(repository),
         *_unknown_services(repository),
     }
     return sorted(findings, key=lambda finding: (finding.file, finding.line, finding.rule, finding.text))
@@ -55,14 +60,16 @@ def _unread_layers(repository: Repository, readers: Mapping[str, Collection[str]
         if layer.name in readers:
             continue
         known = {reader.removeprefix("config/") for reader in readers if reader.startswith("config/")}
-        yield Finding(
-            rule="unread-layer",
-            severity="error",
-            file=layer.name,
-            line=0,
-            text=f"no service reads this directory in any mode{did_you_mean(name, known)}",
-            way_out="rename it, remove it, or name it in config/layers.yaml",
-        )
+        yield _finding("unread-layer", judge_folder(name, known))
+
+
+def _misplaced(repository: Repository) -> Iterator[Finding]:
+    for one in (*judge_top(repository.top), *judge_procfiles(repository.procfiles)):
+        yield _finding("misplaced", one)
+
+
+def _finding(rule: str, one: Misplaced) -> Finding:
+    return Finding(rule=rule, severity=one.severity, file=one.place, line=0, text=one.text, way_out=one.way_out)
 
 
 def _unknown_services(repository: Repository) -> Iterator[Finding]:

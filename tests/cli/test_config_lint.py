@@ -103,6 +103,29 @@ def test_a_directory_that_nobody_reads_is_an_error(findings, root):
     ]
 
 
+def test_what_stands_where_nobody_looks_is_told(findings, root):
+    root.config("KEY", "x")
+    root.config("schema.yml", "KEY: {type: integer}")
+    root.config("layer.yaml", "")
+    root.config("services/api/KEY", "x")
+    (root.root / "services/api/Procfile").write_text("web: serve\n")
+    assert findings() == [
+        ("error", "misplaced", "config/KEY", "it is in no layer, so nobody reads it"),
+        ("warning", "misplaced", "config/layer.yaml", 'nobody reads a file of this name; did you mean "layers.yaml"?'),
+        ("error", "misplaced", "config/schema.yml", 'nobody reads a file of this name; did you mean "schema.yaml"?'),
+        (
+            "error",
+            "unread-layer",
+            "config/services/api",
+            (
+                "no service reads this directory in any mode, but those below it: common, development, production,"
+                " review, staging"
+            ),
+        ),
+        ("warning", "misplaced", "services/api/Procfile", "service.yaml stands beside it, and nobody reads both"),
+    ]
+
+
 def test_a_key_that_is_read_elsewhere_alone_is_told(findings, root):
     root.config("services/web/production/DATABASE_URL", "x")
     root.config("services/web/production/OTHER", "nobody declares it, so anybody may read it")

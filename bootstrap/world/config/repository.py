@@ -10,7 +10,7 @@ from bootstrap.lint import Repository
 from bootstrap.survey import all_layer_names, plan_modes, survey_environments
 from bootstrap.variable import Layering
 from bootstrap.world.config.layers import ORDER, Inspected, inspect_layers, read_layers_file, read_rules
-from bootstrap.world.config.tree import read_folders
+from bootstrap.world.config.tree import read_folders, read_procfiles, read_top
 from bootstrap.world.sources import read_sources
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def read_repository(box: Box) -> tuple[Repository, list[Finding]]:
         surveyed=survey_environments(plans, layering, box),
         folders=folders,
         cut={file for one in inspected.values() for file in one.cut},
+        top=read_top(box),
+        procfiles=read_procfiles(box, catalog),
         guards={} if said is None else said.guards,
     )
     return repository, [*_unplannable(clashes), *_unreadable(inspected.values())]
