@@ -106,7 +106,7 @@ def plan(box: Box, request: Request, say: Say) -> Outcome:
     rendering = render(box, tags, request, say)
     supervisor = supervisord.connect(box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
-    actions = _diff(box, rendering, observed)
+    actions = diff(box, rendering, observed)
     return Outcome(generation=rendering.generation, actions=actions, results={}, failures={})
 
 
@@ -129,12 +129,18 @@ def render(
     box: Box, tags: tuple[Tag, ...], request: Request, say: Say, checkouts: Checkouts | None = None
 ) -> Rendering:
     """tags ─► identity ─► plan ─► environment ─► generation."""
-    from bootstrap.generation import render_generation  # noqa: PLC0415 - see layer
-    from bootstrap.world.config.tree import read_misplaced  # noqa: PLC0415 - likewise
+    from bootstrap.world.config.tree import read_misplaced  # noqa: PLC0415 - see layer
 
     layered = layer(box, tags, request, say, checkouts=checkouts)
     for one in read_misplaced(box, layered.catalog, layered.order):
         say("", f"not read: {one.place}: {one.text}")
+    return render_layered(box, layered, request)
+
+
+def render_layered(box: Box, layered: Layered, request: Request) -> Rendering:
+    """plan and environment ─► generation."""
+    from bootstrap.generation import render_generation  # noqa: PLC0415 - see layer
+
     with request.witness.phase("generation"):
         return render_generation(
             layered.plan,
@@ -225,7 +231,7 @@ def _converge(
 ) -> Outcome:
     """generation ─► actions ─► verdicts."""
     left_stopped = frozenset() if request.asked else by_hand.read_stopped(box)
-    actions = _diff(box, rendering, supervised.observe(), left_stopped)
+    actions = diff(box, rendering, supervised.observe(), left_stopped)
     announce(actions)
     outcome = _apply(box, rendering, actions, supervised, request, deadline, say)
     if request.asked and (stopped := by_hand.read_stopped(box)):
@@ -234,9 +240,10 @@ def _converge(
     return outcome
 
 
-def _diff(
+def diff(
     box: Box, rendering: Rendering, observed: Observed, left_stopped: frozenset[str] = frozenset()
 ) -> tuple[Action, ...]:
+    """generation ─► actions."""
     names = differing(rendering.generation, observed)
     facts = read_facts(box, names) | facts_of(rendering.entries)
     return diff_generation(rendering.generation, observed, facts, left_stopped)

@@ -49,6 +49,7 @@ _NOT_A_PROGRAM = frozenset(
 )
 _COMPOUND = re.compile(r"[;&|<>()`\n#]|\$\(")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+_PLAIN = re.compile(r"[A-Za-z0-9_./+@:,%][A-Za-z0-9_./+@:,%-]*")  # a word that sh takes as it stands
 _ENDS_IN_EXEC = re.compile(r"(?:^|[;&|\n{]\s*)exec\s+[^;&|\n]*$")
 
 
@@ -59,6 +60,14 @@ def complete_command(command: str) -> str:
     if _COMPOUND.search(line) or first in _NOT_A_PROGRAM or _ASSIGNMENT.match(first):
         return line
     return f"exec {line}"
+
+
+def program_of(command: str) -> str | None:
+    """The program that a simple command starts; ``None`` where only a shell can know."""
+    first, *rest = complete_command(command).split()
+    if first != "exec" or not rest or _COMPOUND.search(command.strip()) or not _PLAIN.fullmatch(rest[0]):
+        return None
+    return rest[0]
 
 
 def leaves_a_shell(command: str) -> bool:

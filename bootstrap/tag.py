@@ -5,6 +5,7 @@ It stands apart from ``identity.py`` because an ``up`` that changes nothing read
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ KEYS = (
 )
 REF_OF = "bootstrap:ref."
 STATUS = "bootstrap:status"  # written by the box itself
+_METADATA_KEY = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,128}")
 _VARIABLE = "BOOTSTRAP_"
 _SETTINGS = ("BOOTSTRAP_ROOT", "BOOTSTRAP_STATE", "BOOTSTRAP_TAG_TIMEOUT")
 
@@ -59,6 +61,11 @@ def missing_tags(tags: Iterable[Tag], modes: Mapping[str, Mode]) -> tuple[str, .
 def qualified(key: str) -> str:
     """The whole key: ``mode`` and ``bootstrap:mode`` are the same."""
     return key if key.startswith(PREFIX) else PREFIX + key
+
+
+def fits_metadata(key: str) -> bool:
+    """Whether instance metadata can show a tag of this key; where it is to, a launch with any other fails."""
+    return _METADATA_KEY.fullmatch(key) is not None and key not in {".", "..", "_index"}
 
 
 def is_setting(variable: str) -> bool:

@@ -40,6 +40,20 @@ def read_delegated() -> str | None:
     return next((path for path in (mine, os.path.dirname(mine)) if _is_delegated(path)), None) if mine else None
 
 
+def read_group(box: Box) -> str | None:
+    """Where the programs of this box have their groups, or would have them. Raises DefinitionError."""
+    return _read_record(box) or read_delegated()
+
+
+def counts_memory(group: str) -> bool:
+    """Whether it has a memory controller to hand out."""
+    try:
+        with open(f"{group}/cgroup.controllers", encoding="ascii") as file:
+            return "memory" in file.read().split()
+    except OSError:
+        return False
+
+
 def divide(group: str) -> None:
     """Make room for programs: we move into a leaf, and the group hands out what it has. Best effort."""
     leaf = f"{group}/{_OURS}"

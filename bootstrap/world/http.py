@@ -39,6 +39,7 @@ class Connection:
         self._clock = clock
         self._socket: socket.socket | None = None
         self._rest = b""
+        self.date: str | None = None  # as the last answer has it
 
     def ask(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """The whole answer within the time limit: a server that drips holds us no longer than one that hangs.
@@ -70,6 +71,7 @@ class Connection:
         self._socket.settimeout(self._timeout_s)
         self._socket.sendall("\r\n".join([*lines, "\r\n"]).encode("ascii"))
         status, fields = self._read_head(give_up)
+        self.date = fields[b"date"].decode("latin-1") if b"date" in fields else None
         body = self._read_body(fields, give_up)
         if fields.get(b"connection", b"").lower() == b"close":
             self.close()

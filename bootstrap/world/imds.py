@@ -99,6 +99,16 @@ class MetadataService:
                 break
         return tags
 
+    def read_time(self) -> float | None:
+        """What time it is there, in seconds since 1970; ``None`` where the answers bear no date."""
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - boots don't ask
+
+        self.read("meta-data/instance-id")
+        try:
+            return None if self._connection.date is None else parsedate_to_datetime(self._connection.date).timestamp()
+        except (ValueError, OverflowError):
+            return None
+
     def read(self, path: str) -> str | None:
         """The item below ``/latest/``; ``None`` when there is none."""
         try:

@@ -43,7 +43,7 @@ def watching(box: Box) -> Iterator[None]:
 
     The file is the owner's alone: who cannot open it cannot lock it in our place.
     """
-    path = f"{box.state}/boot.lock"
+    path = _watch_of(box)
     disk.make_directory(box.state, 0o755)  # others must be able to pass it, and our umask would keep them out
     descriptor = _claim(path)
     try:
@@ -55,6 +55,34 @@ def watching(box: Box) -> Iterator[None]:
         yield
     finally:
         disk.remove_if_there(path)
+        os.close(descriptor)
+
+
+def read_changing(box: Box) -> str | None:
+    """Who changes this box at this moment, ``None`` if nobody does; nothing is made, and nobody is held up."""
+    return _read_holder_of(box.lock)
+
+
+def read_watching(box: Box) -> str | None:
+    """The ``boot`` that watches this box, likewise."""
+    return _read_holder_of(_watch_of(box))
+
+
+def _read_holder_of(path: str) -> str | None:
+    """The lock is shared for as long as it takes to see whether it can be had."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise disk.refused("open", path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(descriptor)
+    else:
+        return None
+    finally:
         os.close(descriptor)
 
 
@@ -129,3 +157,7 @@ def _read_holder(descriptor: int) -> str:
         return f'"bootstrap {record["doing"]}" (pid {record["pid"]}, since {record["since"]})'
     except (ValueError, KeyError, TypeError, RecursionError):
         return "another bootstrap (it has just started)"
+
+
+def _watch_of(box: Box) -> str:
+    return f"{box.state}/boot.lock"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ApplyFailed, DefinitionError, Unavailable
 from bootstrap.reconcile import Action, Replace, Start
@@ -25,22 +25,33 @@ def check(box: Box, actions: Iterable[Action]) -> None:
     coming = [action for action in actions if isinstance(action, Start | Replace)]
     if not coming:
         return
-    _check_tools()
+    if missing := find_missing_tools():
+        raise DefinitionError(*missing)
     facts = read_facts(box, [action.unit.store_name for action in coming])
     _check_store(
         box, {action.program: action.unit.store_name for action in coming if action.unit.store_name not in facts}
     )
-    missing = [
-        f'cannot start "{action.program}": its directory "{known["directory"]}" does not exist\n'
-        f"  where: {known['file']}: directory\n  way out: make it, or name another one"
-        for action in coming
-        if not os.path.isdir((known := facts[action.unit.store_name])["directory"])
-    ]
-    if missing:
+    known = {action.program: facts[action.unit.store_name] for action in coming}
+    if missing := find_missing_directories(known):
         raise DefinitionError(*missing)
-    taken = [problem for action in coming if (problem := _check_port(box, action)) is not None]
-    if taken:
+    if taken := find_taken_ports(box, coming):
         raise ApplyFailed("\n".join(taken))
+
+
+def find_missing_directories(known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One problem for each program whose working directory is not there; ``known`` are their facts, by name."""
+    return [
+        f'cannot start "{program}": its directory "{facts["directory"]}" does not exist\n'
+        f"  where: {facts['file']}: directory\n  way out: make it, or name another one"
+        for program, facts in known.items()
+        if not os.path.isdir(facts["directory"])
+    ]
+
+
+def find_taken_ports(box: Box, actions: Iterable[Action]) -> list[str]:
+    """One problem for each program to be started whose port somebody else listens on."""
+    coming = [action for action in actions if isinstance(action, Start | Replace)]
+    return [problem for action in coming if (problem := _check_port(box, action)) is not None]
 
 
 def _check_store(box: Box, damaged: Mapping[str, str]) -> None:
@@ -55,12 +66,12 @@ def _check_store(box: Box, damaged: Mapping[str, str]) -> None:
     )
 
 
-def _check_tools() -> None:
+def find_missing_tools() -> list[str]:
+    """The problem, if what starts programs is not installed."""
     missing = [f'"{tool}" (Debian package {package})' for tool, package in _TOOLS.items() if not os.path.exists(tool)]
-    if missing:
-        raise DefinitionError(
-            f"cannot start programs on this machine: {', '.join(missing)} is not installed\n  way out: install it"
-        )
+    if not missing:
+        return []
+    return [f"cannot start programs on this machine: {', '.join(missing)} is not installed\n  way out: install it"]
 
 
 def _check_port(box: Box, action: Start | Replace) -> str | None:

@@ -35,16 +35,21 @@ def open_state(box: Box) -> None:
         disk.make_directory(path, mode)
     _keep_out_of_git(box)
     try:
-        status = os.stat(box.run)
+        if refuse_other_owner(box).st_mode & 0o077:
+            os.chmod(box.run, 0o700)
     except FileNotFoundError:
         return  # a ``down`` has removed it in this very moment; whoever then holds the lock makes it again
+
+
+def refuse_other_owner(box: Box) -> os.stat_result:
+    """What the run directory is like; raises DefinitionError where it is another user's, else FileNotFoundError."""
+    status = os.stat(box.run)
     if status.st_uid != os.geteuid():
         raise DefinitionError(
             f'cannot use the state directory "{box.state}": it belongs to user {status.st_uid}, not to {os.geteuid()}\n'
             "  way out: run as its owner, or name another one with --state DIR"
         )
-    if status.st_mode & 0o077:
-        os.chmod(box.run, 0o700)
+    return status
 
 
 def _keep_out_of_git(box: Box) -> None:
@@ -60,18 +65,22 @@ def settle_format(box: Box) -> None:
 
     Raises DefinitionError. There has been one format so far, and at first no file that names it.
     """
-    path = f"{box.state}/format"
-    found = disk.read_if_there(path)
-    if found == _FORMAT:
+    if refuse_newer_format(box) == _FORMAT:
         return
+    forget_remembered(box)
+    disk.write_durably(_format_of(box), _FORMAT)
+
+
+def refuse_newer_format(box: Box) -> bytes | None:
+    """The format that the state directory has, if any; raises DefinitionError for one that is not known here."""
+    found = disk.read_if_there(_format_of(box))
     if found is not None and found.strip().isdigit() and int(found) > int(_FORMAT):
         raise DefinitionError(
             f'cannot use the state directory "{box.state}": a newer bootstrap has written it '
             f"(format {int(found)}; this one knows {int(_FORMAT)})\n"
             "  way out: install that version again, or run its `bootstrap down` first"
         )
-    forget_remembered(box)
-    disk.write_durably(path, _FORMAT)
+    return found
 
 
 def forget_earlier_boot(box: Box) -> None:
@@ -282,6 +291,10 @@ def remove_everything(box: Box) -> None:
     disk.remove_if_there(box.lock)
     with contextlib.suppress(OSError):  # somebody has begun anew
         os.rmdir(box.run)
+
+
+def _format_of(box: Box) -> str:
+    return f"{box.state}/format"
 
 
 def _unfinished(path: str) -> str:

@@ -61,7 +61,7 @@ def read_tags(
     """
     machine = machine or Machine()
     modes = cache(modes)
-    over = _parse_typed(typed)
+    over = parse_typed(typed)
     if tags_file is not None:
         return _read_file_below(over, tags_file, box, must_exist=True)
     endpoint = metadata_endpoint(machine.environ, machine.dmi)
@@ -94,7 +94,7 @@ def write_last_identity(box: Box, tags: Iterable[Tag]) -> None:
 
 def read_last_identity(box: Box, typed: Iterable[str] = ()) -> tuple[Tag, ...]:
     """The tags that were kept, below what was typed; raises TagError when none were kept."""
-    over = _parse_typed(typed)
+    over = parse_typed(typed)
     content = disk.read_if_there(_last_identity_of(box))
     if content is None:
         raise _no_last_identity(box, "nothing was kept yet")
@@ -104,7 +104,8 @@ def read_last_identity(box: Box, typed: Iterable[str] = ()) -> tuple[Tag, ...]:
         raise _no_last_identity(box, "the file is damaged") from error
 
 
-def _parse_typed(typed: Iterable[str]) -> tuple[Tag, ...]:
+def parse_typed(typed: Iterable[str]) -> tuple[Tag, ...]:
+    """What stands after ``--tag``; raises TagError."""
     tags: list[Tag] = []
     problems: list[str] = []
     for text in typed:

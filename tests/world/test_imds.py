@@ -295,3 +295,13 @@ def test_the_firmware_says_whether_this_is_ec2(tmp_path, facts, expected):
 )
 def test_where_metadata_is_asked(tmp_path, environ, facts, expected):
     assert metadata_endpoint(environ, firmware(tmp_path, facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [(None, None), ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777.0), ("yesterday", None)],
+)
+def test_the_time_is_that_of_an_answer(server, service, date, expected):
+    headers = () if date is None else (("Date", date),)
+    server.script("/latest/meta-data/instance-id", Answer(body=b"i-1", headers=headers))
+    assert service.read_time() == expected

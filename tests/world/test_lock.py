@@ -86,3 +86,16 @@ def test_a_lock_file_that_a_down_has_removed_is_not_the_lock(box):
     finally:
         other.kill()
         other.communicate()
+
+
+def test_looking_who_holds_it_makes_nothing_and_takes_nothing(box):
+    assert lock.read_changing(box) is None
+    assert not os.path.exists(box.run)
+    with lock.held(box, "up", wait_s=0, say=print):
+        who = lock.read_changing(box)
+        assert who is not None
+        assert who.startswith(f'"bootstrap up" (pid {os.getpid()}, since ')
+        assert lock.read_watching(box) is None
+    assert lock.read_changing(box) is None
+    with lock.watching(box):
+        assert "bootstrap boot" in (lock.read_watching(box) or "")
