@@ -78,12 +78,17 @@ class Resolver:
         """Have the name lead to this address too; raises TagError where something else has the name."""
         records = self._read_records(name)
         wanted = self._record(name, instance_id, address)
-        foreign = [one for one in records if one["Type"] in {wanted["Type"], "CNAME"} and not _is_multivalue(one)]
-        if foreign:
-            raise TagError(_describe_foreign(name, foreign[0]))
+        _refuse_foreign(name, records, wanted["Type"])
         if not any(_content(one) == _content(wanted) for one in records):
             self._change(name, "UPSERT", wanted)
         self._remove_gone(name, [one for one in records if one.get("SetIdentifier") != wanted["SetIdentifier"]])
+
+    def count_boxes(self, name: Name, address: str | None) -> int:
+        """How many it leads to; raises TagError where something else has the name."""
+        records = self._read_records(name)
+        if address is not None:
+            _refuse_foreign(name, records, _type_of(address))
+        return sum(_is_multivalue(one) for one in records)
 
     def take(self, name: Name, instance_id: str) -> None:
         """Have it lead here no more; where it does not, nothing is done."""
@@ -156,7 +161,7 @@ class Resolver:
     def _record(self, name: Name, instance_id: str, address: str) -> dict[str, Any]:
         return {
             "Name": name.text,
-            "Type": "AAAA" if ":" in address else "A",
+            "Type": _type_of(address),
             "SetIdentifier": self._identifier(instance_id),
             "MultiValueAnswer": True,
             "TTL": TTL_S,
@@ -170,6 +175,16 @@ class Resolver:
         """Whose record it is, where it is one of ours and of this region."""
         instance_id, _, region = record.get("SetIdentifier", "").partition(".")
         return instance_id if instance_id.startswith("i-") and region == self._region else None
+
+
+def _type_of(address: str) -> str:
+    return "AAAA" if ":" in address else "A"
+
+
+def _refuse_foreign(name: Name, records: Iterable[ResourceRecordSetOutputTypeDef], kind: str) -> None:
+    foreign = [one for one in records if one["Type"] in {kind, "CNAME"} and not _is_multivalue(one)]
+    if foreign:
+        raise TagError(_describe_foreign(name, foreign[0]))
 
 
 def _is_multivalue(record: ResourceRecordSetOutputTypeDef) -> bool:

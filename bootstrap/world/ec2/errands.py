@@ -41,6 +41,8 @@ ERRANDS = {
     "join": "bootstrap.world.ec2.joining:join",
     "leave": "bootstrap.world.ec2.joining:leave",
     "read-targets": "bootstrap.world.ec2.joining:read_targets",
+    "read-health-checks": "bootstrap.world.ec2.joining:read_health_checks",
+    "read-name": "bootstrap.world.ec2.joining:read_name",
     "tag": "bootstrap.world.ec2.status_tags:tag",
     "read-object": "bootstrap.world.ec2.bucket:read_object",
     "write-object": "bootstrap.world.ec2.bucket:write_object",

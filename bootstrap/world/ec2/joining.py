@@ -107,6 +107,22 @@ def read_targets(
     return answer
 
 
+def read_health_checks(*, groups: Sequence[str], region: str | None) -> dict[str, dict[str, str | None]]:
+    """By group, what it asks of its targets: ``{"port", "path"}``. Raises TagError for groups that do not exist."""
+    found = Balancer(region).find_all(groups)
+    return {group.text: {"port": group.check_port, "path": group.check_path} for group in found}
+
+
+def read_name(*, dns: str, address: str | None, region: str | None) -> dict[str, Any]:
+    """The ``zone`` that a name lies in, and to how many ``boxes`` it leads.
+
+    Raises TagError where there is no zone, or where something else has the name that this address is to be added to.
+    """
+    resolver = Resolver(region)
+    name = resolver.find(dns)
+    return {"zone": name.zone, "boxes": resolver.count_boxes(name, address)}
+
+
 def _find_name(resolver: Resolver, dns: str | None) -> tuple[Name | None, tuple[str, ...]]:
     try:
         return None if dns is None else resolver.find(dns), ()

@@ -37,6 +37,8 @@ class TargetGroup:
     name: str
     arn: str
     by_address: bool
+    check_port: str  # a number, or "traffic-port"
+    check_path: str | None  # of HTTP and HTTPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,8 @@ class Balancer:
             match found.get(text):
                 case None:
                     problems.append(self._describe_absence(text, found))
-                case {"TargetType": ("instance" | "ip") as kind, "TargetGroupName": name, "TargetGroupArn": arn}:
-                    groups.append(TargetGroup(text=text, name=name, arn=arn, by_address=kind == "ip"))
+                case {"TargetType": "instance" | "ip"} as one:
+                    groups.append(_parse_group(text, one))
                 case other:
                     problems.append(_describe_misfit(text, other["TargetType"]))
         return groups, problems
@@ -169,6 +171,17 @@ class Balancer:
             f"cannot use target group {quoted(text)}: there is none{place}{did_you_mean(text, known)}\n{_WHERE}"
             "  way out: correct the name, or create the target group"
         )
+
+
+def _parse_group(text: str, raw: TargetGroupTypeDef) -> TargetGroup:
+    return TargetGroup(
+        text=text,
+        name=raw["TargetGroupName"],
+        arn=raw["TargetGroupArn"],
+        by_address=raw["TargetType"] == "ip",
+        check_port=raw.get("HealthCheckPort", "traffic-port"),
+        check_path=raw.get("HealthCheckPath"),
+    )
 
 
 def _describe_misfit(text: str, kind: str) -> str:

@@ -492,3 +492,22 @@ def test_a_child_joins_and_leaves(aws, box):
     assert answer["still_draining"] == []
     assert len(caught.value.problems) == 2
     assert (aws.records(NAME), (box, 8001) in aws.targets(arn)) == ({}, False)
+
+
+def test_what_a_group_asks_of_its_targets_is_read(aws, box):
+    aws.make_target_group("public", HealthCheckPath="/healthz", HealthCheckPort="9000")
+    aws.make_target_group("tcp", Protocol="TCP", HealthCheckProtocol="TCP")
+    assert joining.read_health_checks(groups=["public", "tcp"], region=REGION) == {
+        "public": {"port": "9000", "path": "/healthz"},
+        "tcp": {"port": "traffic-port", "path": None},
+    }
+    with pytest.raises(TagError, match='there is none in eu-west-1; did you mean "public"'):
+        joining.read_health_checks(groups=["publik"], region=REGION)
+
+
+def test_a_name_is_looked_at_without_being_touched(aws, box):
+    aws.make_zone("example.com")
+    assert joining.read_name(dns=NAME, address=ADDRESS, region=REGION) == {"zone": "example.com", "boxes": 0}
+    join(box, dns=NAME)
+    assert joining.read_name(dns=NAME, address=None, region=REGION) == {"zone": "example.com", "boxes": 1}
+    assert len(aws.gate.calls_of("route53:ChangeResourceRecordSets")) == 1
