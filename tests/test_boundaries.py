@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bootstrap"
 OUTSIDE = {"bootstrap.world", "boto3", "psutil", "subprocess", "socket", "time", "random"}
-BOTH_SIDES = {"__main__.py", "boot.py", "control.py", "watch.py"}  # beside cli/
+BOTH_SIDES = {"__main__.py", "boot.py", "control.py", "doctor.py", "watch.py"}  # beside cli/
 STAGES = sorted(path for path in PACKAGE.glob("*.py") if path.name not in BOTH_SIDES)
 SILENT = sorted(
     path

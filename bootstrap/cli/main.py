@@ -28,6 +28,7 @@ VERBS = {
     "boot": "bootstrap.cli.boot",
     "chpst": "bootstrap.cli.chpst",
     "config": "bootstrap.cli.config",
+    "doctor": "bootstrap.cli.doctor",
     "down": "bootstrap.cli.down",
     "drain": "bootstrap.cli.drain",
     "export": "bootstrap.cli.export",

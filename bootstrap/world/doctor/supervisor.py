@@ -1,0 +1,65 @@
+"""The supervisor of this box, if there is one: whether it answers, and which of its programs are in trouble."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bootstrap.diagnosis import Finding, ok, warn
+from bootstrap.spelling import listed
+from bootstrap.world import processes, supervisord
+from bootstrap.world.checks_record import read_failing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bootstrap.box import Box
+    from bootstrap.observed import Observed, ObservedProgram
+
+_IN_TROUBLE = {"failed": "has failed", "backoff": "keeps dying"}
+_ALIVE = {"running", "starting"}
+
+
+def examine(box: Box) -> tuple[Observed, list[Finding]]:
+    """What it observes, and what there is to say about it; raises Unavailable where it does not answer."""
+    supervisor = supervisord.connect(box)
+    if supervisor is None:
+        return supervisord.NOTHING, [*_describe_absence(box)]
+    try:
+        if not supervisor.is_up():
+            ending = warn(f"the supervisor (pid {supervisor.pid}) is shutting down", "wait for its end; up does so")
+            return supervisord.NOTHING, [ending]
+        observed = supervisor.observe()
+    finally:
+        supervisor.close()
+    return observed, [*_describe_programs(observed, read_failing(box))]
+
+
+def _describe_absence(box: Box) -> Iterator[Finding]:
+    left = {process.program for process in processes.read_abandoned(box, None) if process.program}
+    if left:
+        yield warn(
+            f"the supervisor has died, and what is left behind runs on without it: {listed(left)}",
+            "bootstrap up starts it anew, once what was left behind is stopped",
+        )
+    else:
+        yield ok("none is running: up starts one")
+
+
+def _describe_programs(observed: Observed, failing: dict[str, str]) -> Iterator[Finding]:
+    troubled = [program for program in observed.programs if program.state in _IN_TROUBLE]
+    for program in troubled:
+        yield warn(
+            f'"{program.name}" {_IN_TROUBLE[program.state]}{_describe_end(program)}',
+            f"bootstrap logs {program.name} shows why; bootstrap restart {program.name} tries again",
+        )
+    for program in observed.programs:
+        if program.state in _ALIVE and program.name in failing:
+            yield warn(
+                f'the check of "{program.name}" fails: {failing[program.name]}', f"bootstrap logs {program.name}"
+            )
+    running = sum(program.state in _ALIVE for program in observed.programs)
+    yield ok(f"it answers (pid {observed.daemon}); {running} of {len(observed.programs)} programs are running")
+
+
+def _describe_end(program: ObservedProgram) -> str:
+    return "" if program.last_exit is None else f" ({program.last_exit.words})"
