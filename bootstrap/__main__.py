@@ -1,5 +1,6 @@
 """The command ``bootstrap``, and what a link to it may be named after: ``sv``, ``chpst``, or a service."""
 
+import _signal  # type: ignore[import-not-found]  # the module signal costs chpst more than all the rest; no stubs
 import os
 import sys
 
@@ -13,6 +14,8 @@ def main() -> None:
     ``chpst`` changes this very process and becomes another program: it must find it as it was given, and at once. So it
     comes before anything of ours is imported, opened or set.
     """
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until somebody can tell about it without a traceback
     name = _name_of_link()
     if name in CHPST_NAMES:
         sys.argv.insert(0, name)

@@ -31,6 +31,7 @@ _WORDS = {
     "force-stop": ("d", True),
 }
 _CAPITALS = {"X": ("x", True), "E": ("x", True), "D": ("d", True), "T": ("tc", True)}
+_MOST_DIGITS = 18  # of seconds: more than anybody waits, and still a number to everybody
 _LETTERS = "udophaitcqk12"  # sent as they are
 
 
@@ -120,7 +121,7 @@ def _number(text: str, otherwise: int) -> int:
     """What scan_ulong makes of a text: the digits that it begins with."""
     digits = ""
     for letter in text:
-        if not letter.isascii() or not letter.isdigit():
+        if not letter.isascii() or not letter.isdigit() or len(digits) == _MOST_DIGITS:
             break
         digits += letter
     return int(digits) if digits else otherwise

@@ -6,6 +6,7 @@ import gc
 import importlib
 import keyword
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -164,6 +165,8 @@ def cli(
 
 def main() -> NoReturn:
     """Run the verb that was typed; the exit code says how it went (see "Verbs" in the README)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see ``bootstrap.__main__``
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_standard_files()
     os.umask(0o077)  # what we write is ours; every file that is not gets its mode explicitly
     gc.set_threshold(100_000)  # a verb lives for milliseconds and makes values, hardly any cycles

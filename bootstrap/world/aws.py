@@ -7,11 +7,12 @@ never need it. botocore's own retries are off, because the house has one retry a
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.errors import Unavailable
-from bootstrap.spelling import quoted
+from bootstrap.spelling import harmless, quoted
 from bootstrap.world import clock as house_clock
 from bootstrap.world.ec2 import grants
 from bootstrap.world.imds import MetadataService, metadata_endpoint
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from bootstrap.world.clock import Clock
 
 T = TypeVar("T")
+
+_SEE_WHAT_ANSWERS = (
+    "way out: see that it is AWS that answers here (a proxy? AWS_ENDPOINT_URL?) and run the command again"
+)
+_LONGEST = 300  # characters of what AWS says
+_LOGIN = re.compile(r"//[^/@\s]*@")
 
 _PATIENCE_S = 20.0
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure")
@@ -158,6 +165,7 @@ def call(
     tries. An answer that ``ask`` understands (no such parameter) it handles itself.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     def attempt() -> T:
         try:
@@ -166,16 +174,20 @@ def call(
             raise _judge_answer(action, resource, failure, error) from error
         except BotoCoreError as error:
             raise _judge_silence(action, failure, error) from error
+        except (ResponseParserError, LookupError, TypeError, AttributeError, ValueError) as error:
+            # A proxy's page, half an answer: not from whom we asked. It may hold anything, so nothing of it is told.
+            text = f"{failure}: the answer to {action} makes no sense ({type(error).__name__})\n  {_SEE_WHAT_ANSWERS}"
+            raise _BusyError(text) from None
 
     return retry_until(clock.now() + patience_s, attempt, again_on=_BusyError, most_s=most_s, clock=clock)
 
 
 def _judge_answer(action: str, resource: str | None, failure: str, error: ClientError) -> Unavailable:
-    code = error.response["Error"]["Code"]
+    code = _short(error.response["Error"]["Code"])
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _DENIED:
         return DeniedError(f"{failure}: access denied ({code})\n{grants.render_way_out(action, resource)}")
-    said = " ".join(error.response["Error"].get("Message", "").split())
+    said = _short(error.response["Error"].get("Message", ""))
     text = f"{failure}: AWS answered {code} to {action} ({said})\n  way out: wait a moment and run the command again"
     return _BusyError(text) if code in _BUSY or status >= 500 or status == 429 else Unavailable(text)
 
@@ -197,6 +209,20 @@ def _judge_silence(action: str, failure: str, error: BotoCoreError) -> Unavailab
             cause, way_out = "no AWS region", "set AWS_REGION"
             kind = UnconfiguredError
         case _:
-            cause, way_out = str(error), "see that this machine reaches AWS and run the command again"
+            cause, way_out = _describe(error), "see that this machine reaches AWS and run the command again"
     text = f"{failure}: {cause} (for {action})\n  way out: {way_out}"
     return _BusyError(text) if isinstance(error, HTTPClientError) else kind(text)
+
+
+def _describe(error: BotoCoreError) -> str:
+    """What botocore says, without what it says too much: headers that hold credentials, and addresses with logins."""
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415
+
+    if type(error) is HTTPClientError:  # of anything that goes wrong before a request is sent
+        return "the request can't be sent; is there a line break in a variable AWS_…?"
+    return _short(_LOGIN.sub("//", str(error)))
+
+
+def _short(text: object) -> str:
+    words = harmless(" ".join(str(text).split()))
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"

@@ -191,18 +191,19 @@ def _read_batch(client: SSMClient, names: list[str], deadline: float) -> dict[st
     """The parameters that exist. One malformed name fails a whole batch, which is then asked for one by one."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
-    def ask() -> list[ParameterTypeDef] | None:
+    def ask() -> dict[str, Secret] | None:
         try:
-            return client.get_parameters(Names=names, WithDecryption=True)["Parameters"]
+            parameters = client.get_parameters(Names=names, WithDecryption=True)["Parameters"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationException":
                 return None
             raise
+        return {name: _secret_of(parameter) for parameter in parameters for name in _names_of(parameter)}
 
     failure = f"cannot resolve reference {', '.join(quoted(f'ssm:{name}') for name in names)}"
-    parameters = aws.call(_GET_PARAMETERS, failure, ask, patience_s=_left(deadline))
-    if parameters is not None:
-        return {name: _secret_of(parameter) for parameter in parameters for name in _names_of(parameter)}
+    found = aws.call(_GET_PARAMETERS, failure, ask, patience_s=_left(deadline))
+    if found is not None:
+        return found
     if len(names) == 1:
         return {}
     return {name: secret for one in names for name, secret in _read_batch(client, [one], deadline).items()}
@@ -216,7 +217,13 @@ def _names_of(parameter: ParameterTypeDef) -> Iterator[str]:
 
 
 def _secret_of(parameter: ParameterTypeDef) -> Secret:
-    return Secret(value=parameter["Value"], version=str(parameter["Version"]))
+    return Secret(value=_text(parameter["Value"]), version=str(parameter["Version"]))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,11 +285,15 @@ def _read_secret(
         which = {"VersionId": query.version} if query.version else {}
         which |= {"VersionStage": query.stage} if query.stage else {}
         try:
-            return client.get_secret_value(SecretId=query.secret_id, **which)
+            answer = client.get_secret_value(SecretId=query.secret_id, **which)
         except ClientError as error:
             if error.response["Error"]["Code"] in _NO_SUCH_SECRET:
                 return None
             raise
+        _text(answer["VersionId"])
+        if "SecretBinary" not in answer:
+            _text(answer["SecretString"])
+        return answer
 
     return aws.call(_GET_SECRET, failure, ask, patience_s=_left(deadline))
 

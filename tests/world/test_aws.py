@@ -206,3 +206,50 @@ def test_without_a_region_the_way_out_is_the_variable(monkeypatch):
     with pytest.raises(Unavailable) as error:
         aws.read_instance_tags("i-1", None)
     assert str(error.value) == f"{FAILURE}: no AWS region (for ec2:DescribeTags)\n  way out: set AWS_REGION"
+
+
+@pytest.mark.parametrize("body", ["<html>sorry", "", "{}", "\x00\x01", '{"Tags": null}'])
+def test_an_answer_that_is_not_from_aws_is_unavailable_and_not_told(scripted, body):
+    scripted((200, body))
+    with pytest.raises(Unavailable) as caught:
+        aws.read_instance_tags("i-1", REGION, patience_s=0)
+    text = str(caught.value)
+    assert text.startswith(f"{FAILURE}: the answer to ec2:DescribeTags makes no sense (")
+    assert text.endswith(
+        ")\n  way out: see that it is AWS that answers here (a proxy? AWS_ENDPOINT_URL?) and run the command again"
+    )
+    assert "sorry" not in text
+
+
+def test_what_aws_says_is_cut_short_and_does_nothing_to_a_terminal(scripted):
+    message = "pwn \x9b31m\u202e" + "x" * 5_000_000
+    scripted((400, ec2_error("InvalidParameter\u2028Value", message)))
+    with pytest.raises(Unavailable) as caught:
+        aws.read_instance_tags("i-1", REGION)
+    assert str(caught.value) == (
+        f"{FAILURE}: AWS answered InvalidParameter Value to ec2:DescribeTags (pwn \\x9b31m\\u202e{'x' * 283}…)\n"
+        "  way out: wait a moment and run the command again"
+    )
+
+
+@pytest.mark.parametrize("name", ["AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"])
+def test_a_credential_with_a_line_break_is_not_shown(scripted, monkeypatch, name):
+    scripted((200, tag_page("a", "1")))
+    monkeypatch.setenv(name, "SEKRIT\n")
+    with pytest.raises(Unavailable) as caught:
+        aws.read_instance_tags("i-1", REGION, patience_s=0)
+    assert str(caught.value) == (
+        f"{FAILURE}: the request can't be sent; is there a line break in a variable AWS_…? (for ec2:DescribeTags)\n"
+        "  way out: see that this machine reaches AWS and run the command again"
+    )
+
+
+def test_a_login_in_an_address_is_not_shown(monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://me:SEKRIT@127.0.0.1:{port}")
+        with pytest.raises(Unavailable) as caught:
+            aws.read_instance_tags("i-1", REGION, patience_s=0)
+    assert "SEKRIT" not in str(caught.value)
+    assert f'"http://127.0.0.1:{port}/"' in str(caught.value)

@@ -326,3 +326,32 @@ def test_all_references_together_have_one_deadline(scripted, monkeypatch):
     assert len(server.bodies) > 1
     assert len(names) == 10
     assert sum(fake.slept) == pytest.approx(60)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("bootstrap.world.secrets.PATIENCE_S", 0.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        '{"Parameters": null}',
+        '{"Parameters": [{"Name": "/a"}]}',
+        '{"Parameters": [{"Name": "/a", "Value": 1, "Ver',
+    ],
+)
+def test_half_an_answer_about_parameters_is_unavailable(scripted, impatient, body):
+    scripted((200, body))
+    with pytest.raises(Unavailable, match="the answer to ssm:GetParameters makes no sense"):
+        resolve_references([ssm("/a")])
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", '{"VersionId": "v"}', '{"SecretString": "x"}', '{"SecretString": 1, "VersionId": "v"}']
+)
+def test_half_an_answer_about_secrets_is_unavailable(scripted, impatient, body):
+    scripted((200, body))
+    with pytest.raises(Unavailable, match="the answer to secretsmanager:GetSecretValue makes no sense"):
+        resolve_references([secret("a")])

@@ -40,6 +40,12 @@ SETTINGS = {
     "log.showRoot": "true",
     "log.follow": "false",
     "diff.orderFile": "/dev/null",
+    "log.mailmap": "false",
+    "mailmap.file": "/dev/null",
+    "mailmap.blob": "",
+    "core.excludesFile": "/dev/null",
+    "blame.ignoreRevsFile": "",
+    "commit.template": "/dev/null",
     "i18n.commitEncoding": "UTF-8",
     "i18n.logOutputEncoding": "UTF-8",
 }

@@ -72,7 +72,8 @@ class Errands:
         self._waiting: deque[_Errand] = deque()
         self._desks = 0  # threads, each with a clerk of its own
         self._free = 0  # of them, those that wait for an errand
-        self._busy: dict[Future[Any], Clerk] = {}
+        self._busy: dict[Future[Any], Clerk | None] = {}  # no clerk yet: one is being engaged
+        self._abandoned: set[Future[Any]] = set()  # of those that are busy
         self._is_over = False
 
     def begin(self, name: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Future[Any]:
@@ -88,8 +89,10 @@ class Errands:
             self._waiting.append(errand)
             self._changed.notify()
             if len(self._waiting) > self._free and self._desks < _AT_ONCE:
-                self._desks += 1
-                threading.Thread(target=self._serve, name=f"errands-{self._desks}", daemon=True).start()
+                self._add_desk()
+            if not self._desks:
+                self._waiting.clear()
+                errand.future.set_exception(_failed(name, "this machine has no room for another thread"))
         return errand.future
 
     def run(self, name: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Any:
@@ -103,7 +106,8 @@ class Errands:
             dropped = tuple(self._waiting)
             self._waiting.clear()
             for clerk in self._busy.values():
-                clerk.kill()
+                if clerk is not None:
+                    clerk.kill()
             self._changed.notify_all()
         for errand in dropped:
             errand.future.set_exception(_stopping(errand.name))
@@ -113,15 +117,26 @@ class Errands:
         with self._changed:
             self._waiting = deque(errand for errand in self._waiting if errand.future is not future)
             if future in self._busy:
-                self._busy[future].kill()
+                self._abandoned.add(future)
+                clerk = self._busy[future]
+                if clerk is not None:
+                    clerk.kill()
+
+    def _add_desk(self) -> None:
+        try:
+            threading.Thread(target=self._serve, name=f"errands-{self._desks + 1}", daemon=True).start()
+        except RuntimeError:
+            return  # as many processes and threads as there may be: others will do it, or nobody
+        self._desks += 1
 
     def _serve(self) -> None:
         clerk = None
         while (errand := self._next()) is not None:
             try:
-                if clerk is None or not clerk.is_there():
-                    clerk = self._engage(errand.name, clerk)
-                with self._busy_with(errand, clerk):
+                with self._forgotten_afterwards(errand):
+                    if clerk is None or not clerk.is_there():
+                        clerk = self._engage(errand.name, clerk)
+                    self._hand_over(errand, clerk)
                     result = _parse_answer(errand.name, clerk.ask(errand.request, errand.timeout_s))
             except NoAnswerError as error:
                 failure = _stopping(errand.name) if self._is_over else _failed(errand.name, str(error))
@@ -140,7 +155,9 @@ class Errands:
             self._changed.wait_for(lambda: self._waiting or self._is_over, IDLE_S)
             self._free -= 1
             if self._waiting:
-                return self._waiting.popleft()
+                errand = self._waiting.popleft()
+                self._busy[errand.future] = None
+                return errand
             self._desks -= 1
             return None
 
@@ -152,17 +169,21 @@ class Errands:
         except OSError as error:
             raise _failed(name, f"it can't be started: {error.strerror}") from error
 
-    @contextmanager
-    def _busy_with(self, errand: _Errand, clerk: Clerk) -> Iterator[None]:
+    def _hand_over(self, errand: _Errand, clerk: Clerk) -> None:
+        """To a clerk that whoever ends or abandons it from now on can see."""
         with self._changed:
+            if self._is_over or errand.future in self._abandoned:
+                raise NoAnswerError("nobody waits for it any more")
             self._busy[errand.future] = clerk
-            if self._is_over:  # whoever ended all this did not see it
-                clerk.kill()
+
+    @contextmanager
+    def _forgotten_afterwards(self, errand: _Errand) -> Iterator[None]:
         try:
             yield
         finally:
             with self._changed:
                 del self._busy[errand.future]
+                self._abandoned.discard(errand.future)
 
 
 def run(name: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Any:

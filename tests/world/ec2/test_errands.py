@@ -17,6 +17,7 @@ import pytest
 from bootstrap.errors import Unavailable
 from bootstrap.world import children
 from bootstrap.world.aws import DeniedError
+from bootstrap.world.ec2.clerk import Clerk
 from bootstrap.world.ec2.errands import ERRANDS, Errands
 from support.aws_server import VARIABLES, ScriptedAws, ec2_error, tag_page
 from support.sandbox import wait_until
@@ -317,3 +318,43 @@ def test_whoever_runs_errands_never_imports_boto3(environ):
             check=True,
         )
     assert done.stdout == "{'Name': 'box'}\n[]\n"
+
+
+def test_an_errand_that_is_abandoned_before_its_child_is_there_never_begins(make, pretend, monkeypatch, tmp_path):
+    """Old news that is taken back must not come after the new."""
+    pretend(f"read -r request; touch {tmp_path}/begun; answer '{{\"result\": 1}}'")
+    is_engaging, may_go_on = threading.Event(), threading.Event()
+
+    class SlowClerk(Clerk):
+        def __init__(self, environ):
+            is_engaging.set()
+            may_go_on.wait(10)
+            super().__init__(environ)
+
+    monkeypatch.setattr("bootstrap.world.ec2.errands.Clerk", SlowClerk)
+    errands = make()
+    taken_back = errands.begin("read-group-name")
+    assert is_engaging.wait(10)
+    errands.abandon(taken_back)
+    may_go_on.set()
+    assert str(taken_back.exception(10)) == (
+        f'cannot run errand "read-group-name": nobody waits for it any more{WAY_OUT}'
+    )
+    assert not (tmp_path / "begun").exists()
+    assert errands.run("read-group-name") == 1
+
+
+def test_where_there_is_no_room_for_a_thread_an_errand_fails_and_a_later_one_does_not(make, pretend, monkeypatch):
+    pretend("""answer '{"result": 1}'""")
+    errands = make()
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        for _ in range(5):
+            assert failure_of(errands) == (
+                f'cannot run errand "read-instance-tags": this machine has no room for another thread{WAY_OUT}'
+            )
+    assert read_tags(errands) == 1
