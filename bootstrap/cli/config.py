@@ -67,6 +67,14 @@ class _Verbs(click.Group):
         command: click.Command = getattr(importlib.import_module(_MODULES[cmd_name]), attribute)
         return with_verbosity(command)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verbs = self.list_commands(ctx)
+        if args[0] not in verbs and not args[0].startswith("-"):
+            raise click.UsageError(f'no such verb "config {args[0]}"{did_you_mean(args[0], verbs)}', ctx)
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     cls=_Verbs,

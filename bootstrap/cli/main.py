@@ -54,6 +54,7 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 _FINISHED_BY_UP = {"boot", "up"}
 _FINISHED_BY_ITSELF = {"down", "drain", "reload", "restart", "rollback", "start", "stop", "undrain"}
+_BEFORE_THE_VERB = {"--root", "--state", "--last-identity", "--version"}
 _EPILOG = """\b
 Exit codes:
   0 done                    2 the input is wrong        75 try again
@@ -179,9 +180,7 @@ def main() -> NoReturn:
         error.show()
         _exit(2)
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f'\n  see "{context.command_path} --help"' if context is not None else ""
-        _fail(2, "UsageError", error.format_message() + hint)
+        _fail(2, "UsageError", error.format_message() + _what_helps(error))
     except (KeyboardInterrupt, click.Abort):
         _fail(EXIT_INTERRUPTED, "Interrupted", f"interrupted{_way_on()}")
     except (BrokenPipeError, NobodyReadsError):
@@ -190,6 +189,13 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the one place for what nobody expected
         _fail(EXIT_BUG, "Bug", _describe_bug(error))
     _exit(code if isinstance(code, int) else 0)
+
+
+def _what_helps(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    is_misplaced = isinstance(error, click.NoSuchOption) and error.option_name in _BEFORE_THE_VERB
+    help_ = f'\n  see "{context.command_path} --help"' if context is not None else ""
+    return f" It stands before the verb.{help_}" if is_misplaced else help_
 
 
 def _open_standard_files() -> None:

@@ -188,8 +188,10 @@ def _judge_answer(action: str, resource: str | None, failure: str, error: Client
     if code in _DENIED:
         return DeniedError(f"{failure}: access denied ({code})\n{grants.render_way_out(action, resource)}")
     said = _short(error.response["Error"].get("Message", ""))
-    text = f"{failure}: AWS answered {code} to {action} ({said})\n  way out: wait a moment and run the command again"
-    return _BusyError(text) if code in _BUSY or status >= 500 or status == 429 else Unavailable(text)
+    text = f"{failure}: AWS answered {code} to {action} ({said})\n  way out: "
+    if code in _BUSY or status >= 500 or status == 429:
+        return _BusyError(f"{text}wait a moment and run the command again")
+    return Unavailable(f"{text}correct what AWS speaks of, and run the command again")
 
 
 def _judge_silence(action: str, failure: str, error: BotoCoreError) -> Unavailable:

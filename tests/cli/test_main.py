@@ -94,6 +94,22 @@ def test_a_verb_that_is_none_is_told_the_nearest(sandbox, typed, hint):
     assert done.stderr == f'error: no such verb "{typed}"{hint}\n  see "bootstrap --help"\n'
 
 
+def test_an_option_that_stands_before_the_verb_says_so_after_it(sandbox):
+    done = sandbox.run("status", "--root", ".", code=2)
+    assert (
+        done.stderr == "error: No such option '--root'. It stands before the verb.\n  see \"bootstrap status --help\"\n"
+    )
+    done = sandbox.run("config", "sett", "A=1", code=2)
+    assert done.stderr == 'error: no such verb "config sett"; did you mean "set"?\n  see "bootstrap config --help"\n'
+
+
+@pytest.mark.parametrize("verb", ["sv", "chpst", "config", "doctor"])
+def test_the_tables_of_a_help_are_tables(sandbox, verb):
+    text = sandbox.run(verb, "--help", environ={"COLUMNS": "100"}).stdout
+    assert "\\b" not in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
 def test_a_json_option_of_a_command_that_run_runs_is_not_ours(sandbox):
     sandbox.sleeper("api")
     assert sandbox.run("run", "nobody", "--", "true", "--json", code=2).stdout == ""

@@ -228,7 +228,7 @@ def test_what_aws_says_is_cut_short_and_does_nothing_to_a_terminal(scripted):
         aws.read_instance_tags("i-1", REGION)
     assert str(caught.value) == (
         f"{FAILURE}: AWS answered InvalidParameter Value to ec2:DescribeTags (pwn \\x9b31m\\u202e{'x' * 283}…)\n"
-        "  way out: wait a moment and run the command again"
+        "  way out: correct what AWS speaks of, and run the command again"
     )
 
 

@@ -64,7 +64,7 @@ def test_another_refusal_is_an_error(aws):
     assert text_of(Unavailable, group.heartbeat, **words("i-1")) == (
         'cannot record a heartbeat for lifecycle hook "up" of Auto Scaling group "boxes": AWS answered ValidationError to '
         "autoscaling:RecordLifecycleActionHeartbeat (AutoScalingGroup name not found - null - AutoScalingGroup 'boxes' "
-        "not found)\n  way out: wait a moment and run the command again"
+        "not found)\n  way out: correct what AWS speaks of, and run the command again"
     )
 
 

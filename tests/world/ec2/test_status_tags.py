@@ -48,5 +48,5 @@ def test_an_instance_that_is_gone_is_an_error(aws):
         tag(instance_id="i-12345678", region="eu-west-1", tags={"bootstrap:status": "ready"})
     assert str(caught.value) == (
         'cannot tag instance "i-12345678": AWS answered InvalidInstanceID.NotFound to ec2:CreateTags '
-        "(The instance ID 'i-12345678' does not exist)\n  way out: wait a moment and run the command again"
+        "(The instance ID 'i-12345678' does not exist)\n  way out: correct what AWS speaks of, and run the command again"
     )
