@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bootstrap.ec2.expiry import Expiry
+from bootstrap.ec2.situation import Situation
+from bootstrap.request import Request
+from bootstrap.tag import Tag
 from support.fake_aws import Hook
 from support.instance import GROUP, Ec2Box
 from support.sandbox import wait_until
@@ -69,17 +73,34 @@ def test_a_box_whose_time_is_over_stops_everything_and_exits(sandbox):
     assert sandbox.marked() == {}
 
 
-def test_it_is_announced_and_a_later_time_keeps_the_box_until_that_is_over_too(sandbox):
+def test_it_is_announced_and_another_time_is_heeded(sandbox):
     sandbox.sleeper("api")
-    first, second = soon(seconds=2), soon(minutes=30)
+    first, second = soon(minutes=30), soon(minutes=40)
     told = Told(sandbox, at=first)
     told.wait_for(f"this box ends itself at {first} (bootstrap:expires); a later time keeps it\n")
-    told.expire(second, HOLD="true")  # not applied, and heeded nevertheless
+    told.expire(second)
+    told.child.send_signal(signal.SIGHUP)
     told.wait_for(f"this box ends itself at {second} (bootstrap:expires); a later time keeps it\n")
     assert sandbox.pids()
     told.expire(LONG_AGO)
     told.child.send_signal(signal.SIGHUP)
     assert f"its time is over (bootstrap:expires: {LONG_AGO})" in told.finish()
+
+
+def test_a_later_time_that_nobody_has_applied_keeps_the_box(sandbox):
+    """The tags are read once more before the end: `bootstrap:hold` may have kept the new one from being applied."""
+    said = []
+    situation = Situation(box=sandbox.box, say=lambda _, text: said.append(text))
+    file = sandbox.root / "tags.env"
+    later = soon(hours=5)
+    file.write_text(f"BOOTSTRAP_MODE=review\nBOOTSTRAP_EXPIRES={later}\n")
+    situation.tags = (
+        Tag(key="bootstrap:mode", value="review", source="test"),
+        Tag(key="bootstrap:expires", value=LONG_AGO, source="test"),
+    )
+    Expiry(situation, Request(tags_file=str(file))).fail(())
+    assert situation.tag("bootstrap:expires") == later
+    assert (situation.ending, said) == (None, [])
 
 
 def test_a_box_that_runs_one_service_does_not_end_itself(sandbox):

@@ -9,8 +9,6 @@ import pytest
 
 from support.sandbox import wait_until
 
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-
 
 def readers_code(sandbox, *words):
     """The exit code of a verb whose reader has gone before it prints."""
@@ -115,27 +113,3 @@ def test_instances_can_be_meant_by_the_name_of_their_process(sandbox):
     sandbox.run("up")
     assert sandbox.run("stop", "api-job").stdout.splitlines()[-1] == "stopped: api-job-1, api-job-2"
     assert "did you mean" in sandbox.run("stop", "api-jib", code=2).stderr
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
-def test_a_box_of_another_user_says_whose_it_is(sandbox):
-    sandbox.sleeper("api")
-    sandbox.run("up")
-    for path in (sandbox.root, *sandbox.root.parents):
-        if path.stat().st_uid == 0 and path.name != "":
-            path.chmod(path.stat().st_mode | 0o055)
-    for words, path, verb in (
-        (["generations"], "generations", "read"),
-        (["plan", "--tag", "mode=review"], "key", "read"),
-        (["restart"], "run/lock", "open"),
-    ):
-        done = subprocess.run(
-            [*NOBODY, *sandbox.words(*words, tags=())], env=sandbox.environ, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stderr) == (
-            75,
-            (
-                f'error: cannot {verb} "{sandbox.state}/{path}": Permission denied\n'
-                "  what runs goes on; way out: run as user 0, to whom it belongs\n"
-            ),
-        )

@@ -6,8 +6,9 @@ import stat
 
 import pytest
 
+from bootstrap.box import Box
 from bootstrap.errors import Unavailable
-from bootstrap.world import disk
+from bootstrap.world import disk, store
 
 AFTER = "  what runs goes on; way out: mend the disk or its permissions and run the command again"
 
@@ -98,3 +99,42 @@ def test_a_directory_gets_its_exact_mode_and_a_link_in_its_place_is_refused(tmp_
     with pytest.raises(Unavailable) as caught:
         disk.make_directory(str(tmp_path / "link"), 0o700)
     assert str(caught.value) == f'cannot make the directory "{tmp_path}/link": File exists\n{AFTER}'
+
+
+def said_to_nobody(act):
+    """What somebody without rights is told: in a child, for the interpreter may stand where he may not look."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            act()
+        except Unavailable as error:
+            os.write(writable, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writable)
+    with open(readable) as said:
+        text = said.read()
+    os.waitpid(child, 0)
+    return text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_what_belongs_to_somebody_else_is_told_with_his_number(tmp_path):
+    (tmp_path / "generations").mkdir()
+    tmp_path.chmod(0o700)
+    box = Box(root=str(tmp_path), state=str(tmp_path))
+    refusals = {
+        "read": said_to_nobody(lambda: disk.read_if_there(f"{tmp_path}/key")),
+        "remove": said_to_nobody(lambda: disk.remove_if_there(f"{tmp_path}/key")),
+        "list": said_to_nobody(lambda: store.read_generations(box)),
+    }
+    way_out = "  what runs goes on; way out: run as user 0, to whom it belongs"
+    assert refusals == {
+        "read": f'cannot read "{tmp_path}/key": Permission denied\n{way_out}',
+        "remove": f'cannot remove "{tmp_path}/key": Permission denied\n{way_out}',
+        "list": f'cannot read "{tmp_path}/generations": Permission denied\n{way_out}',
+    }
