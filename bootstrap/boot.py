@@ -116,10 +116,9 @@ def gather_tags(box: Box, request: Request, say: Say) -> tuple[Tag, ...]:
         return read_last_identity(box, request.tags)
 
     def read_modes() -> dict[str, Mode]:
-        from bootstrap.catalog import parse_catalog  # noqa: PLC0415 - most tag sources never ask
-        from bootstrap.world.sources import read_sources  # noqa: PLC0415 - likewise
+        from bootstrap.world import sources  # noqa: PLC0415 - most tag sources never ask
 
-        return dict(parse_catalog(read_sources(box)).modes)
+        return sources.read_modes(box)
 
     machine = Machine(say=lambda text: say("", text), most_s=request.tag_wait_s)
     return read_tags(box, request.tags, request.tags_file, read_modes, machine)
@@ -140,9 +139,10 @@ def render(
 def render_layered(box: Box, layered: Layered, request: Request) -> Rendering:
     """plan and environment ─► generation."""
     from bootstrap.generation import render_generation  # noqa: PLC0415 - see layer
+    from bootstrap.world.tools import asks_for_tools  # noqa: PLC0415 - likewise
 
     with request.witness.phase("generation"):
-        return render_generation(
+        rendering = render_generation(
             layered.plan,
             layered.environments,
             layered.accounts,
@@ -151,6 +151,7 @@ def render_layered(box: Box, layered: Layered, request: Request) -> Rendering:
             key=store.read_key(box, keep=not request.dry),
             versions=layered.versions,
         )
+    return replace(rendering, is_whole=not asks_for_tools(layered.plan))
 
 
 def layer(
@@ -215,7 +216,7 @@ def _remember_or_render(box: Box, tags: tuple[Tag, ...], request: Request, say: 
     rendering = render(box, tags, request, say, checkouts)
     store.write_generation(box, rendering)
     write_last_identity(box, tags)
-    if stamp.is_settled:
+    if stamp.is_settled and rendering.is_whole:
         store.write_remembered(box, stamp.content, rendering.generation)
     return rendering
 

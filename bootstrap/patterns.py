@@ -23,7 +23,8 @@ def select_programs(patterns: tuple[str, ...], known: Mapping[str, str]) -> list
         return sorted(known)
     chosen, problems = set(), []
     for pattern in patterns:
-        found = {name for name, service in known.items() if _is_meant(pattern, name, service)}
+        found = {name for name, service in known.items() if pattern in {name, service} or fnmatchcase(name, pattern)}
+        found = found or {name for name in known if _is_instance(name, pattern)}
         if not found:
             hint = did_you_mean(pattern, {*known, *known.values()}) or _listed(known)
             problems.append(f"cannot find program {quoted(pattern)}: nothing of that name here{hint}")
@@ -33,11 +34,10 @@ def select_programs(patterns: tuple[str, ...], known: Mapping[str, str]) -> list
     return sorted(chosen)
 
 
-def _is_meant(pattern: str, name: str, service: str) -> bool:
-    """`api-worker` means api-worker-1 and its likes too."""
+def _is_instance(name: str, pattern: str) -> bool:
+    """`api-worker` means api-worker-1 and its likes, where nothing else has that name."""
     process, _, instance = name.rpartition("-")
-    is_instance = pattern == process and instance.isdigit()
-    return pattern in {name, service} or is_instance or fnmatchcase(name, pattern)
+    return pattern == process and instance.isdigit()
 
 
 def _listed(known: Iterable[str]) -> str:

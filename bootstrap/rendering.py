@@ -71,6 +71,7 @@ class Rendering:
 
     generation: Generation
     entries: tuple[StoreEntry, ...]
+    is_whole: bool = True  # whether it depends on nothing but tags, definitions, configuration and sources
 
 
 def waves_of(generation: Generation | None) -> dict[str, int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FILE = ".tool-versions"
 SYSTEM = "system"
 PATH = "path:"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:/-]{0,126}", re.ASCII)  # mise's may have a backend: npm:prettier
 _VERSION = re.compile(r"(ref:)?[A-Za-z0-9][A-Za-z0-9._+-]{0,126}|path:/[^\0:]*", re.ASCII)
 _ALSO = {"nodejs": "node", "golang": "go"}  # what mise calls them
 
@@ -38,7 +38,8 @@ class Tool:
     def places(self) -> tuple[str, ...]:
         """Where it would stand, below ``installs``."""
         folder = self.version.replace(":", "-", 1)
-        return tuple(f"{name}/{folder}" for name in (self.name, _ALSO.get(self.name)) if name is not None)
+        name = re.sub("[:/]", "-", self.name)
+        return tuple(f"{known}/{folder}" for known in (name, _ALSO.get(name)) if known is not None)
 
 
 def parse_tool_versions(content: bytes) -> tuple[Tool, ...]:

@@ -82,8 +82,9 @@ class _Loop:
     is_booted: bool = False  # everything was well, once
     has_failed: bool = False  # the attempt that is under way, and it has been told
     again_at: float = float("inf")
-    pause_s: float = FIRST_PAUSE_S
-    has_paused: bool = False  # since the last trouble
+    up_pause_s: float = FIRST_PAUSE_S  # before the next `up`, if this one fails
+    pause_s: float = FIRST_PAUSE_S  # before anything else that has gone wrong is tried again
+    has_paused: bool = False  # for the trouble that is being tried again
     troubled_at: float = field(default_factory=clock.now)
 
     def run(self) -> None:
@@ -106,7 +107,7 @@ class _Loop:
             if not any(duty.keeps() for duty in self.duties):
                 raise
             self.say("", f"error: {error}")
-            self.is_down = True
+            self.is_down, self.again_at = True, float("inf")  # it stays as it is, for somebody to look at
 
     def end(self) -> None:
         """The one path of every ending."""
@@ -122,7 +123,7 @@ class _Loop:
 
     def _step(self) -> None:
         if self.signals.take_up_asked() or clock.now() >= self.again_at:
-            self._up()
+            self._up_again()
         supervisor = supervisord.connect(self.box)
         if supervisor is not None:
             self.is_down = False
@@ -130,11 +131,29 @@ class _Loop:
             wait_s = self._take_turns(observed)
             self.is_booted = self.is_booted or all(duty.settled() for duty in self.duties)
             self._tell_failures(observed)
-            self.signals.wait(supervisor.pid, wait_s)
+            self.signals.wait(supervisor.pid, min(wait_s, max(0.0, self.again_at - clock.now())))
         elif store.read_current(self.box) is None:
             self._stay_down()
         else:
             self._restore()
+
+    def _up_again(self) -> None:
+        """What goes wrong with it is no reason to watch less: what runs goes on, and so does everything else."""
+        try:
+            self._up()
+        except BootstrapError as error:
+            self.say("", f"error: {error}")
+            if self.is_down:
+                self.again_at = clock.now() + IDLE_S
+                self.say("", f"looking again in {IDLE_S:g} s")
+            elif isinstance(error, Refused):
+                self.say("", "what runs goes on as it is; SIGHUP tries again")
+            else:
+                self.again_at = clock.now() + self.up_pause_s
+                self.say("", f"trying again in {self.up_pause_s:g} s")
+                self.up_pause_s = min(LONGEST_PAUSE_S, self.up_pause_s * 2)
+        else:
+            self.up_pause_s = FIRST_PAUSE_S
 
     def _up(self) -> None:
         """Converge, or do as much of it as may be done."""
@@ -145,7 +164,7 @@ class _Loop:
                 boot.prepare(self.box, self.request, self.say)
                 self._idle(held)
                 return
-            # Tags that were there and are gone come back in their own time: meanwhile somebody must watch.
+            # Tags that were there and are gone are not waited for: meanwhile somebody must watch.
             request = replace(self.request, tag_wait_s=_TAGS_AGAIN_S) if self.is_booted else self.request
             outcome = boot.up(self.box, request, self.say, self.announce)
         except NothingYet as error:
@@ -153,8 +172,6 @@ class _Loop:
             return
         except BootstrapError as error:
             self._fail((str(error),))
-            if not isinstance(error, Refused):
-                self.again_at = clock.now()
             raise
         self.tell(outcome)
         if outcome.failures:
@@ -223,10 +240,7 @@ class _Loop:
     def _be_troubled(self, error: BootstrapError) -> None:
         self._calm_down()
         self.say("", f"error: {error}")
-        if isinstance(error, Refused):
-            self.say("", "what runs goes on as it is; SIGHUP tries again")
-        else:
-            self.say("", f"trying again in {self.pause_s:g} s")
+        self.say("", f"trying again in {self.pause_s:g} s")
         self.signals.wait(None, self.pause_s)
         self.has_paused = True
         self._grow_pause()

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.lint_environments import find_breaches, find_missing
-from bootstrap.lint_values import STORE, exposed_layers, find_clear_text
+from bootstrap.lint_values import find_clear_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from bootstrap.survey import Survey, Surveyed
-    from bootstrap.variable import Layer, Layering
+    from bootstrap.variable import Layer
 
 
 def describe_worsening(verb: str, keys: Collection[str], before: Survey, after: Survey) -> Iterator[str]:
@@ -46,31 +46,14 @@ def describe_worsening(verb: str, keys: Collection[str], before: Survey, after: 
         )
 
 
-def find_exposed(keys: Collection[str], before: Layer, after: Layer, survey: Survey) -> Iterator[tuple[str, str, bool]]:
-    """Key, kind, and whether that is new, of probable secrets in clear text that lint would call an error or a warning.
-
-    New is what this layer did not show before, where boxes read it that run one service: lint's error.
-    """
-    is_exposed = after.name in exposed_layers(survey.catalog, survey.surveyed)
+def find_exposed(keys: Collection[str], layer: Layer, survey: Survey) -> Iterator[str]:
+    """Those of the keys whose values in this layer are probably secrets in clear text."""
     for key in keys:
-        kind = _find_kind(key, after, survey.layering)
-        if kind is not None:
-            yield key, kind, is_exposed and _find_kind(key, before, survey.layering) is None
-
-
-def describe_exposed(verb: str, key: str, kind: str, layer: Layer) -> str:
-    """The refusal of a secret in clear text."""
-    return (
-        f"cannot {verb} {key}: it is probably a secret in clear text: {kind}\n"
-        f"  where: {layer.name}/{key}\n  way out: {STORE.format(key=key)}"
-    )
+        setting = layer.settings.get(key)
+        if setting and isinstance(setting.value, str) and find_clear_text(key, setting.value, survey.layering):
+            yield key
 
 
 def _pairs(before: Survey, after: Survey) -> Iterator[tuple[Surveyed, Surveyed]]:
     """An edit of a layer adds and removes no program."""
     return zip(before.surveyed, after.surveyed, strict=True)
-
-
-def _find_kind(key: str, layer: Layer, layering: Layering) -> str | None:
-    setting = layer.settings.get(key)
-    return find_clear_text(key, setting.value, layering) if setting and isinstance(setting.value, str) else None

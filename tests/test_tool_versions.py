@@ -28,6 +28,7 @@ def test_tools_stand_on_lines_with_comments_and_several_versions():
 def test_where_a_version_would_stand():
     assert Tool(name="nodejs", version="20.1.0", line=1).places == ("nodejs/20.1.0", "node/20.1.0")
     assert Tool(name="ruby", version="ref:main", line=1).places == ("ruby/ref-main",)
+    assert Tool(name="npm:../x", version="3", line=1).places == ("npm-..-x/3",)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bootstrap.cli.config_impact import impact_lines
-from bootstrap.cli.output import print_json
+from bootstrap.cli.output import print_json, say
 from bootstrap.errors import Refused
 from bootstrap.spelling import listed, quoted
 from bootstrap.variable import KEY, is_reserved
@@ -63,7 +63,7 @@ def set_(
 
     The newline at the end of a file or of standard input is not part of the value. What the edit restarts, and where,
     is said first. The commit names keys, layer and reason, never a value. When anything fails, the tree is as it was.
-    What would newly break the schema, and a probable secret in clear text, is refused before anything is written.
+    What would newly break the schema is refused before anything is written; a probable secret in clear text is told.
     """
     values = _parse(assignments)
     target = _target(mode, service, common=common)
@@ -118,14 +118,14 @@ def _write(
     def tell(impacts: Iterable[Impact]) -> None:
         if not as_json:
             for line in impact_lines(list(impacts)):
-                click.echo(line)
+                say(line)
 
     written = write_keys(context.obj.box, target, values, verb, why, tell)
     if as_json and not then_up:
         print_json(asdict(written))
     else:
         for line in written_lines(written, then_up=then_up):
-            click.echo(line, err=as_json)
+            say(line, err=as_json)
     if not then_up:
         return 0
     from bootstrap.cli.up import up  # noqa: PLC0415 - only when it is asked for
@@ -140,7 +140,10 @@ def written_lines(written: Written, *, then_up: bool = False) -> Iterator[str]:
         yield "nothing has changed: this layer says so already"
         return
     if written.clear_text:
-        yield f"probably secrets, and in clear text there: {listed(written.clear_text)}"
+        yield (
+            f"warning: probably secret, and in clear text: {listed(written.clear_text)}; take the commit back before "
+            "anybody has it, and refer to a store with NAME.ssm or NAME.secret"
+        )
     yield f"committed {written.commit[:10]}: {written.subject}"
     if written.impacts and not then_up:
         yield 'what runs goes on as it is: "bootstrap up" applies it'

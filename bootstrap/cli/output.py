@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,16 @@ def render_actions(actions: tuple[Action, ...], results: Mapping[str, str]) -> l
 
 def print_json(document: Any) -> None:
     """Exactly one document on standard output."""
-    click.echo(json.dumps(document, indent=2))
+    say(json.dumps(document, indent=2))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print it where what is done does not depend on who reads: when nobody does, it is done all the same."""
+    try:
+        click.echo(text, err=err)
+        (sys.stderr if err else sys.stdout).flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2 if err else 1)
 
 
 def describe_box(generation: Generation) -> str:

@@ -40,7 +40,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
     found = judge_status(generation, observed, _read_ready(settings, generation, observed), read_failing(settings.box))
     lives = {}
-    if programs and found.programs:
+    if programs and (found.programs or found.generation is not None):
         found = found.only(select_programs(programs, found.services))
         lives = {program.name: ledger_file.read_lives(settings.box, program.name) for program in found.programs}
     if as_json:

@@ -15,6 +15,7 @@ from bootstrap.errors import BootstrapError
 from bootstrap.identity import parse_identity
 from bootstrap.notices import End
 from bootstrap.world import clock
+from bootstrap.world.ec2.instance import read_instance
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 KEY = "bootstrap:expires"
 _EARLY_S = 3600.0  # before the end it is announced
 _LOOK_S = 1.0  # the clock of the wall may be set, and tags may change
+_PATIENCE_S = 5.0  # with instance metadata
 _AGAIN_S = 600.0  # after an end that did not come about
 
 
@@ -36,7 +38,8 @@ class Expiry(Duty):
         self._situation = situation
         self._request = request
         self._announced: datetime | None = None
-        self._heeded = threading.Lock()
+        self._one_at_a_time = threading.Lock()
+        self._unheeded: tuple[Tag, ...] | None = None  # tags of a box that does not end itself
         self._not_before = 0.0  # a moment of clock.now()
         self._over = threading.Event()
 
@@ -55,21 +58,23 @@ class Expiry(Duty):
 
     def _wait_s(self) -> float:
         expires = _read_expiry(self._situation.tags)
-        return _LOOK_S if expires is None else max(0.05, min(_LOOK_S, _seconds_until(expires)))
+        left_s = 0.0 if expires is None else _seconds_until(expires)
+        return left_s if 0 < left_s < _LOOK_S else _LOOK_S
 
     def _look(self) -> None:
         expires = _read_expiry(self._situation.tags)
-        if expires is None or clock.now() < self._not_before:
+        if expires is None or clock.now() < self._not_before or self._situation.tags == self._unheeded:
             return
         left_s = _seconds_until(expires)
         if left_s <= 0:
             self._heed()
         elif left_s <= _EARLY_S and expires != self._announced:
             self._announced = expires
-            self._situation.say("", f"this box ends itself at {expires.isoformat()} ({KEY}); a later time keeps it")
+            when = expires.isoformat()
+            self._situation.say("", f"time is over at {when} ({KEY}): a box that runs everything ends itself then")
 
     def _heed(self) -> None:
-        with self._heeded:
+        with self._one_at_a_time:
             if self._over.is_set():
                 return
             try:
@@ -88,22 +93,20 @@ class Expiry(Duty):
             return
         if not self._runs_everything(identity.mode):
             situation.say("", f"{KEY} is over and not heeded: only a box that runs everything ends itself")
-            self._not_before = float("inf")
+            self._unheeded = situation.tags
             return
         why = f"its time is over ({KEY}: {identity.expires.isoformat()})"
         situation.say("", f"this box ends itself: {why}")
-        situation.find_out()
-        if situation.instance is not None:
-            instance = situation.instance
+        instance = situation.instance or read_instance(_PATIENCE_S)
+        if instance is not None:
             situation.errands.run("terminate", instance_id=instance.id, region=instance.region)
         self._over.set()
         situation.be_ended(End(reason=why))
 
     def _runs_everything(self, name: str) -> bool:
-        from bootstrap.catalog import parse_modes  # noqa: PLC0415 - YAML is for whoever renders
-        from bootstrap.world.sources import read_sources  # noqa: PLC0415 - likewise
+        from bootstrap.world.sources import read_modes  # noqa: PLC0415 - YAML is for whoever renders
 
-        mode = parse_modes(read_sources(self._situation.box)).get(name)
+        mode = read_modes(self._situation.box).get(name)
         return mode is not None and mode.runs == "everything"
 
 

@@ -34,7 +34,7 @@ SOON_S = 0.5  # how often errands under way are looked at
 
 @dataclass(slots=True, kw_only=True)
 class Situation:
-    """Changed by duties in their turns, all in one thread."""
+    """Changed by duties in their turns, all in one thread; ``tags``, as a whole, also by whoever has read them anew."""
 
     box: Box
     say: Say

@@ -112,7 +112,6 @@ class _Reading:
             found = _look([folder, f"{folder}/service.yaml", f"{folder}/Procfile"])
             if len(found) == 1:  # neither: it may be a runit service directory
                 found |= _look(f"{folder}/{name}" for name in (*service_directory.FILES, "control", "log"))
-            found |= _look([f"{folder}/.tool-versions"])
             names += found
             stats += found.values()
         self.add(names, stats)

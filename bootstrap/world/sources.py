@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bootstrap.catalog import MODES_FILE, Sources
+from bootstrap.catalog import MODES_FILE, Sources, parse_modes
 from bootstrap.errors import DefinitionError
 from bootstrap.identity import NAME
 from bootstrap.service_directory import EXECUTABLES, FILES
@@ -21,6 +22,7 @@ from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:
     from bootstrap.box import Box
+    from bootstrap.definition import Mode
 
 LARGEST = 1024 * 1024
 _MODES_NAME = MODES_FILE.removeprefix("services/")
@@ -49,6 +51,18 @@ def read_sources(box: Box) -> Sources:
         return Sources(root=box.root, files=_read_all(services))
     finally:
         os.close(services)
+
+
+def read_modes(box: Box) -> dict[str, Mode]:
+    """The modes alone, whatever is wrong with the services; raises DefinitionError."""
+    files = {}
+    with suppress(FileNotFoundError):
+        services = os.open(box.services, _FOLDER_FLAGS)
+        try:
+            files[MODES_FILE] = read_definition(services, _MODES_NAME, MODES_FILE)
+        finally:
+            os.close(services)
+    return parse_modes(Sources(root=box.root, files=files))
 
 
 def _read_all(services: int) -> dict[str, bytes]:

@@ -78,6 +78,11 @@ def bring_tools(
     return place_tools(plan, directories)
 
 
+def asks_for_tools(plan: Plan) -> bool:
+    """Whether what is installed matters: it may change, and nothing below the root would tell."""
+    return any(os.path.lexists(f"{program.service.folder}/{FILE}") for program in plan.programs)
+
+
 def _installers(home: str, environ: Mapping[str, str]) -> Iterator[_Installer]:
     """What is named first, then what the user has, then what everybody has."""
     named = [(name, environ.get(variable, "")) for name, variable in _VARIABLES.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 
 import psutil
@@ -202,6 +203,20 @@ def test_an_up_that_the_disk_has_refused_is_tried_again(sandbox):
     aside.rename(generations)
     said_lines(child, "watching (generation ")
     assert sandbox.pids() != before
+    finish(child)
+
+
+def test_while_up_fails_again_and_again_a_dead_supervisor_is_replaced_all_the_same(sandbox):
+    sandbox.sleeper("api")
+    child = boot(sandbox)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        sandbox.service("web", f"processes: {{web: {{command: exec sleep 1000, port: {taken.getsockname()[1]}}}}}\n")
+        child.send_signal(signal.SIGHUP)
+        for _ in range(2):
+            assert "is in use by" in "".join(said_lines(child, "trying again in"))
+        kill_and_wait(sandbox.daemon)
+        said_lines(child, "api-web  ready")
+    said_lines(child, "web-web  ready")
     finish(child)
 
 

@@ -14,7 +14,8 @@ from support.instance import GROUP, Ec2Box
 from support.sandbox import Sandbox, wait_until
 
 BOX_BYTES = 130 * 1024**2  # with its supervisor and its children that import boto3, at the height of the storm
-BOXES = min(200, psutil.virtual_memory().available // BOX_BYTES) if LONG else 8
+# A hundred boxes a core import boto3 at once, and so late that AWS, which runs beside them, has given them up.
+BOXES = min(200, psutil.virtual_memory().available // BOX_BYTES, 25 * (os.cpu_count() or 1)) if LONG else 8
 SHARE = BOXES / 200  # of the quotas of an account: the storm is as heavy for few as for many
 TOO_LARGE_MB = 30.0  # with all that it shares with others
 QUIET_S = 10.0 if LONG else 4.0

@@ -77,10 +77,10 @@ def test_it_is_announced_and_another_time_is_heeded(sandbox):
     sandbox.sleeper("api")
     first, second = soon(minutes=30), soon(minutes=40)
     told = Told(sandbox, at=first)
-    told.wait_for(f"this box ends itself at {first} (bootstrap:expires); a later time keeps it\n")
+    told.wait_for(f"time is over at {first} (bootstrap:expires): a box that runs everything ends itself then\n")
     told.expire(second)
     told.child.send_signal(signal.SIGHUP)
-    told.wait_for(f"this box ends itself at {second} (bootstrap:expires); a later time keeps it\n")
+    told.wait_for(f"time is over at {second} (bootstrap:expires): a box that runs everything ends itself then\n")
     assert sandbox.pids()
     told.expire(LONG_AGO)
     told.child.send_signal(signal.SIGHUP)
@@ -147,3 +147,20 @@ def test_a_box_that_may_not_end_itself_says_so_and_runs_on(sandbox, aws, make_bo
     box.wait_for_status("ready")
     assert sandbox.pids()
     box.stop()
+
+
+def test_an_instance_whose_definitions_are_broken_ends_too(sandbox, aws, make_box):
+    sandbox.service("api", "nonsense: true")
+    (sandbox.root / "services/api/service.yml").write_text("")
+    box = make_box().boot()
+    box.finish(0)
+    assert aws.gate.calls_of("ec2:TerminateInstances")
+
+
+def test_a_box_that_becomes_one_that_runs_everything_ends_then(sandbox):
+    sandbox.sleeper("api")
+    told = Told(sandbox, mode="production", at=LONG_AGO, SERVICE="api")
+    told.wait_for("bootstrap:expires is over and not heeded")
+    told.expire(LONG_AGO, MODE="review")
+    told.child.send_signal(signal.SIGHUP)
+    assert f"its time is over (bootstrap:expires: {LONG_AGO})" in told.finish()

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from support.repository import commit, git
 from support.sandbox import wait_until
 
 
@@ -25,6 +26,19 @@ def test_a_reader_who_has_had_enough_is_no_failure(sandbox, words):
     sandbox.sleeper("api")
     sandbox.run("up")
     assert readers_code(sandbox, *words) == (0, b"")
+
+
+def test_a_reader_who_has_had_enough_undoes_nothing_that_a_verb_does(sandbox):
+    sandbox.sleeper("api")
+    git(sandbox.root, "init", "--quiet")
+    for key, value in (("user.name", "Ada"), ("user.email", "ada@example.com")):
+        git(sandbox.root, "config", key, value)
+    commit(sandbox.root, "Begin")
+    assert readers_code(sandbox, "config", "set", "WORD=new", "--common") == (0, b"")
+    assert (sandbox.root / "config/common/WORD").read_text() == "new\n"
+    assert readers_code(sandbox, "up", "--tag", "mode=review", "--json")[0] == 0
+    assert sandbox.pids()
+    assert readers_code(sandbox, "up", "--tag", "mode=none", "--json")[0] == 2
 
 
 def test_what_runs_can_be_looked_at_and_taken_down_without_its_definitions(sandbox):

@@ -96,10 +96,15 @@ def test_a_missing_version_is_told_with_the_line_that_installs_it(sandbox, data)
     assert sandbox.marked() == {}
 
 
-def test_without_mise_and_asdf_the_file_is_nobodys(sandbox):
-    sandbox.sleeper("api")
-    (sandbox.root / "services/api/.tool-versions").write_text("nonsense\n")
+def test_without_mise_and_asdf_the_file_is_nobodys_until_one_of_them_is_there(sandbox):
+    asking(sandbox, "api", "tool 1\n", "(tool || echo none)")
     sandbox.run("up")
+    assert said(sandbox, "api") == "none\n"
+    data = sandbox.root.parent / "asdf"
+    install(data, "tool/1/bin", "tool")
+    sandbox.environ["ASDF_DATA_DIR"] = str(data)
+    assert "PATH has changed" in sandbox.run("up").stdout
+    wait_until(lambda: said(sandbox, "api") == "tool/1/bin\n", "its restart")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link"])

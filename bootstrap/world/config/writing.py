@@ -22,7 +22,7 @@ from bootstrap.world.config.layers import read_layer, read_order
 from bootstrap.world.config.origins import read_origins
 from bootstrap.world.config.revisions import read_repository, survey_working_tree
 from bootstrap.world.sources import read_sources
-from bootstrap.worsening import describe_exposed, describe_worsening, find_exposed
+from bootstrap.worsening import describe_worsening, find_exposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -53,7 +53,7 @@ class Written:
     subject: str
     files: tuple[str, ...]  # relative to the root
     impacts: tuple[Impact, ...]
-    clear_text: tuple[str, ...]  # keys that are probably secrets, where lint lets them pass with a warning
+    clear_text: tuple[str, ...]  # keys that are probably secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,18 +189,14 @@ def _write(
 
 
 def _refuse_worsening(box: Box, edit: _Edit, before: Survey) -> tuple[str, ...]:
-    """Raise Refused for what ``up`` or lint would not let pass any more; the answer is what lint only warns of.
-
-    A commit cannot be taken back from whoever has it, least of all a secret: so nothing has been written yet.
-    """
+    """Raise Refused for what ``up`` would not let pass any more; the answer are probable secrets in clear text."""
     layer, verb = edit_layer(edit.layer, edit.contents), edit.verb.lower()
     problems = list(describe_worsening(verb, edit.contents, before, survey_edited(before, edit.name, layer, box)))
     written = [key for key, content in edit.contents.items() if content is not None]
-    exposed = list(find_exposed(written, edit.layer, layer, before))
-    problems += [describe_exposed(verb, key, kind, layer) for key, kind, is_refused in exposed if is_refused]
+    exposed = tuple(find_exposed(written, layer, before))
     if problems:
         raise Refused(*problems)
-    return tuple(key for key, _, _ in exposed)
+    return exposed
 
 
 @contextmanager

@@ -22,7 +22,7 @@ _MOUNTS = "/proc/self/mountinfo"
 def examine(box: Box) -> Iterator[Finding]:
     """Owner, mode and format as ``up`` demands them."""
     problems = [*_describe_places(box)]
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         status = store.refuse_other_owner(box)
         if status.st_mode & 0o077:
             mode = f"{status.st_mode & 0o777:04o}"

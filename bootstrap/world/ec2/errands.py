@@ -123,11 +123,11 @@ class Errands:
                     clerk.kill()
 
     def _add_desk(self) -> None:
-        try:
-            threading.Thread(target=self._serve, name=f"errands-{self._desks + 1}", daemon=True).start()
-        except RuntimeError:
-            return  # as many processes and threads as there may be: others will do it, or nobody
         self._desks += 1
+        try:
+            threading.Thread(target=self._serve, name=f"errands-{self._desks}", daemon=True).start()
+        except RuntimeError:
+            self._desks -= 1  # as many processes and threads as there may be: others will do it, or nobody
 
     def _serve(self) -> None:
         clerk = None
