@@ -23,7 +23,7 @@ from bootstrap.launcher import MARK, PROGRAM
 from bootstrap.world import cgroups, clock, disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
 
@@ -95,10 +95,15 @@ def read_marked(box: Box) -> list[Marked]:
     return found
 
 
-def read_family(parent: int) -> list[Marked]:
-    """The living children of a process, adopted ones too, whether they bear our mark or not."""
+def read_family(parent: int, but: Collection[int]) -> list[Marked]:
+    """The living children of a process ``but`` for some, adopted ones too, whether they bear our mark or not.
+
+    One may be missed while another ends: the kernel counts them as it goes (proc(5), children).
+    """
     family = []
     for pid in _read_child_pids(parent):
+        if pid in but:
+            continue
         stat = _stat(pid)
         claimed = _field(_read(pid, "environ"), PROGRAM)
         if stat.state in _GONE:

@@ -14,6 +14,7 @@ from bootstrap.world import cgroups, processes
 if TYPE_CHECKING:
     from bootstrap.world.processes import Marked
 
+_ENOUGH = 2  # looks in a row at which nothing is there: one alone may have missed what had just been forked
 _WAIT_S = 0.2  # how long the main loop may wait for KILL to do its work
 
 
@@ -35,9 +36,12 @@ class Remains:
         deadline = time.monotonic() + _WAIT_S
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
-        while left := self._read(name, pid):
+        empty = 0
+        while True:
+            left = self._read(name, pid)
             processes.kill(left)
-            if time.monotonic() > deadline:
+            empty = 0 if left else empty + 1
+            if empty == _ENOUGH or time.monotonic() > deadline:
                 break
             with processes.held([p.pid for p in left]) as descriptors:
                 processes.wait_until_gone(descriptors, deadline - time.monotonic())
@@ -45,8 +49,7 @@ class Remains:
 
     def _read(self, name: str, pid: int) -> list[Marked]:
         """What lost its parents is ours now (see ``processes.adopt_orphans``); programs are no strays."""
-        programs = self._options.pidhistory
-        strays = [p for p in processes.read_family(os.getpid()) if p.pid not in programs]
+        strays = processes.read_family(os.getpid(), but=self._options.pidhistory)
         return [p for p in strays if p.group == pid or p.program == name]
 
     def refuse_beside(self, name: str) -> None:
