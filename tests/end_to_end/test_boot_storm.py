@@ -13,9 +13,9 @@ from support.chance import LONG
 from support.instance import GROUP, Ec2Box
 from support.sandbox import Sandbox, wait_until
 
-BOX_BYTES = 130 * 1024**2  # with its supervisor and its children that import boto3, at the height of the storm
-# A hundred boxes a core import boto3 at once, and so late that AWS, which runs beside them, has given them up.
-BOXES = min(200, psutil.virtual_memory().available // BOX_BYTES, 25 * (os.cpu_count() or 1)) if LONG else 8
+BOXES = 200 if LONG else 8
+# So many boot at once: each imports boto3 in children of its own, and the AWS that they ask shares their processors.
+AT_ONCE = min(20 * (os.cpu_count() or 1), psutil.virtual_memory().available // (256 * 1024**2))
 SHARE = BOXES / 200  # of the quotas of an account: the storm is as heavy for few as for many
 TOO_LARGE_MB = 30.0  # with all that it shares with others
 QUIET_S = 10.0 if LONG else 4.0
@@ -38,8 +38,10 @@ def test_all_boot_and_nobody_asks_for_more(aws, tmp_path):
             box = stack.enter_context(Ec2Box(sandbox, aws, instance_id))
             box.environ |= {"BOOTSTRAP_TAG_TIMEOUT": "120", "BOOTSTRAP_METADATA_EVERY": "5"}
             boxes.append(box)
+        booting = []
         for box in boxes:
-            box.boot()
+            wait_until(lambda at=tuple(booting): len(still_booting(at)) < AT_ONCE, "some to be ready", 400)
+            booting = [*still_booting(booting), box.boot()]
         for box in boxes:
             wait_until(lambda box=box: "ready after" in box.said(), f"{box.id} to be ready\n{box.said()}", 400)
         for box in boxes:
@@ -55,6 +57,10 @@ def test_all_boot_and_nobody_asks_for_more(aws, tmp_path):
             os.kill(box.child.pid, signal.SIGTERM)
         for box in boxes:
             box.finish(0)
+
+
+def still_booting(boxes):
+    return [box for box in boxes if "ready after" not in box.said()]
 
 
 def errands_of(box):
