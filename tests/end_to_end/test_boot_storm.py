@@ -15,7 +15,7 @@ from support.sandbox import Sandbox, wait_until
 
 BOXES = 200 if LONG else 8
 # So many boot at once: each imports boto3 in children of its own, and the AWS that they ask shares their processors.
-AT_ONCE = min(20 * (os.cpu_count() or 1), psutil.virtual_memory().available // (256 * 1024**2))
+AT_ONCE = min(8 * (os.cpu_count() or 1), psutil.virtual_memory().available // (256 * 1024**2))
 SHARE = BOXES / 200  # of the quotas of an account: the storm is as heavy for few as for many
 TOO_LARGE_MB = 30.0  # with all that it shares with others
 QUIET_S = 10.0 if LONG else 4.0
