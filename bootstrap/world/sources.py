@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import MODES_FILE, Sources, parse_modes
@@ -21,6 +21,8 @@ from bootstrap.service_directory import EXECUTABLES, FILES
 from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bootstrap.box import Box
     from bootstrap.definition import Mode
 
@@ -40,6 +42,21 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 def read_sources(box: Box) -> Sources:
     """Read every definition; raises DefinitionError naming all that cannot be read."""
+    with _opened(box) as services:
+        return Sources(root=box.root, files=_read_all(services))
+
+
+def read_modes(box: Box) -> dict[str, Mode]:
+    """The modes alone, whatever is wrong with the services; raises DefinitionError."""
+    files = {}
+    with _opened(box) as services, suppress(FileNotFoundError):
+        files[MODES_FILE] = read_definition(services, _MODES_NAME, MODES_FILE)
+    return parse_modes(Sources(root=box.root, files=files))
+
+
+@contextmanager
+def _opened(box: Box) -> Iterator[int]:
+    """The descriptor of services/."""
     try:
         services = os.open(box.services, _FOLDER_FLAGS)
     except OSError as error:
@@ -48,21 +65,9 @@ def read_sources(box: Box) -> Sources:
             "  way out: name the directory that holds services/ and config/ with --root DIR"
         ) from error
     try:
-        return Sources(root=box.root, files=_read_all(services))
+        yield services
     finally:
         os.close(services)
-
-
-def read_modes(box: Box) -> dict[str, Mode]:
-    """The modes alone, whatever is wrong with the services; raises DefinitionError."""
-    files = {}
-    with suppress(FileNotFoundError):
-        services = os.open(box.services, _FOLDER_FLAGS)
-        try:
-            files[MODES_FILE] = read_definition(services, _MODES_NAME, MODES_FILE)
-        finally:
-            os.close(services)
-    return parse_modes(Sources(root=box.root, files=files))
 
 
 def _read_all(services: int) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.box import Box
 from bootstrap.errors import DefinitionError
-from bootstrap.world.sources import LARGEST, read_sources
+from bootstrap.world.sources import LARGEST, read_modes, read_sources
 
 
 @pytest.fixture
@@ -187,3 +187,24 @@ def test_no_descriptor_is_left_open(root):
     before = os.listdir("/proc/self/fd")
     refused(root)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_the_modes_are_read_whatever_is_wrong_with_the_services(root):
+    box = Box(root=str(root), state=str(root / "state"))
+    assert read_modes(box)["review"].runs == "everything"
+    write(root, "modes.yaml", "demo: {runs: everything}\n")
+    write(root, "api/service.yml")
+    assert read_modes(box)["demo"].runs == "everything"
+    write(root, "modes.yaml", "demo: {runs: nothing}\n")
+    with pytest.raises(DefinitionError, match=r"services/modes\.yaml:1: demo/runs"):
+        read_modes(box)
+
+
+def test_modes_below_what_is_no_folder_are_refused(tmp_path):
+    (tmp_path / "services").touch()
+    with pytest.raises(DefinitionError) as caught:
+        read_modes(Box(root=str(tmp_path), state=str(tmp_path)))
+    assert str(caught.value) == (
+        f'cannot read the services folder "{tmp_path}/services": Not a directory\n'
+        "  way out: name the directory that holds services/ and config/ with --root DIR"
+    )
