@@ -107,7 +107,7 @@ class _Loop:
             if not any(duty.keeps() for duty in self.duties):
                 raise
             self.say("", f"error: {error}")
-            self.is_down, self.again_at = True, float("inf")  # it stays as it is, for somebody to look at
+            self.is_down = True
 
     def end(self) -> None:
         """The one path of every ending."""
@@ -143,6 +143,8 @@ class _Loop:
             self._up()
         except BootstrapError as error:
             self.say("", f"error: {error}")
+            if any(duty.keeps() for duty in self.duties):
+                return  # it stays as it is, for somebody to look at
             if self.is_down:
                 self.again_at = clock.now() + IDLE_S
                 self.say("", f"looking again in {IDLE_S:g} s")
