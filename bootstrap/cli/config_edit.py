@@ -94,6 +94,7 @@ def _edit_until_it_fits(editing: _Editing) -> None:
 
 def _edit_once(editing: _Editing) -> None:
     from bootstrap.cli.config_set import written_lines  # noqa: PLC0415 - not for --help
+    from bootstrap.cli.output import say  # noqa: PLC0415 - likewise
     from bootstrap.world.config.writing import write_keys  # noqa: PLC0415 - likewise
 
     shown = editing.shown
@@ -101,21 +102,21 @@ def _edit_once(editing: _Editing) -> None:
     before, after = shown.values, _parse(shown.layer, editing.draft.read())
     changed = {key: after.get(key) for key in sorted({*before, *after}) if before.get(key) != after.get(key)}
     if not changed:
-        click.echo("nothing has changed")
+        say("nothing has changed")
         return
     for line in _lines(before, changed):
-        click.echo(line)
+        say(line)
     if not editing.yes and not click.confirm("write and commit?"):
-        click.echo("nothing has been written")
+        say("nothing has been written")
         return
 
     def tell(impacts: Iterable[Impact]) -> None:
         for line in impact_lines(list(impacts)):
-            click.echo(line)
+            say(line)
 
     written = write_keys(editing.settings.box, editing.target, changed, "Edit", editing.why, tell, before)
     for line in written_lines(written):
-        click.echo(line)
+        say(line)
 
 
 def _with_place(message: str, draft: Draft) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bootstrap.cli.config_origin import leave_out, read_dotenv, read_heroku, without_option
-from bootstrap.cli.output import print_json
+from bootstrap.cli.output import print_json, say
 from bootstrap.errors import ApplyFailed, BootstrapError, Refused
 from bootstrap.spelling import listed
 
@@ -159,9 +159,9 @@ def shared(settings: Settings, *, mode: str, plan: bool, as_json: bool) -> None:
         print_json({"layer": f"config/{target}", "shared": moved, "written": not plan})
         return
     for share in shares:
-        click.echo(f"{share.key}  {len(share.files)} files → config/{target}")
+        say(f"{share.key}  {len(share.files)} files → config/{target}")
     verb = "could stand" if plan else "now stand"
-    click.echo(f"{_count(len(shares))} {verb} once in config/{target}; no environment of any mode and service differs")
+    say(f"{_count(len(shares))} {verb} once in config/{target}; no environment of any mode and service differs")
     if shares and not plan:
         _tell_uncommitted(settings)
 
@@ -193,7 +193,7 @@ def _bring(settings: Settings, target: Target, values: Mapping[str, Value]) -> N
         print_json(_document(name, target, writing, values, others))
         return
     for line in _report(name, target, writing, values, others):
-        click.echo(line)
+        say(line)
     if _written(writing, values) and not target.plan:
         _tell_uncommitted(settings)
     _propose(settings, target)
@@ -268,7 +268,7 @@ def _tell_uncommitted(settings: Settings) -> None:
     except BootstrapError:
         return
     if repository is not None:
-        click.echo(_UNCOMMITTED)
+        say(_UNCOMMITTED)
 
 
 def _propose(settings: Settings, target: Target) -> None:
@@ -283,7 +283,7 @@ def _propose(settings: Settings, target: Target) -> None:
         return
     if shares:
         keys = listed(share.key for share in shares)
-        click.echo(f'alike in every service, and could stand once in config/{layer}: {keys} ("{_SHARE} {target.mode}")')
+        say(f'alike in every service, and could stand once in config/{layer}: {keys} ("{_SHARE} {target.mode}")')
 
 
 def _count(number: int) -> str:

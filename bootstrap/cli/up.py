@@ -139,11 +139,8 @@ def _summary(outcome: Outcome) -> str:
 def _describe_kept(outcome: Outcome) -> str:
     if not outcome.actions:
         return "no program is defined for this box"
-    return (
-        "1 program as it should be"
-        if len(outcome.actions) == 1
-        else f"{len(outcome.actions)} programs as they should be"
-    )
+    number = len(outcome.actions)
+    return f"{_count(number)} as {'it' if number == 1 else 'they'} should be"
 
 
 def _count(number: int) -> str:

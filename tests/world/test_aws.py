@@ -175,13 +175,19 @@ def test_each_call_names_its_own_action(scripted):
     )
 
 
-def test_an_aws_out_of_reach_is_unavailable(monkeypatch):
+@pytest.fixture
+def unreachable():
+    """An address that is taken, and where nobody listens."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        with pytest.raises(Unavailable) as error:
-            aws.read_instance_tags("i-1", REGION, patience_s=0.2)
+        yield f"127.0.0.1:{unused.getsockname()[1]}"
+
+
+def test_an_aws_out_of_reach_is_unavailable(monkeypatch, unreachable):
+    endpoint = f"http://{unreachable}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(Unavailable) as error:
+        aws.read_instance_tags("i-1", REGION, patience_s=0.2)
     assert str(error.value) == (
         f'{FAILURE}: Could not connect to the endpoint URL: "{endpoint}/" (for ec2:DescribeTags)\n'
         "  way out: see that this machine reaches AWS and run the command again"
@@ -244,12 +250,9 @@ def test_a_credential_with_a_line_break_is_not_shown(scripted, monkeypatch, name
     )
 
 
-def test_a_login_in_an_address_is_not_shown(monkeypatch):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://me:SEKRIT@127.0.0.1:{port}")
-        with pytest.raises(Unavailable) as caught:
-            aws.read_instance_tags("i-1", REGION, patience_s=0)
+def test_a_login_in_an_address_is_not_shown(monkeypatch, unreachable):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://me:SEKRIT@{unreachable}")
+    with pytest.raises(Unavailable) as caught:
+        aws.read_instance_tags("i-1", REGION, patience_s=0)
     assert "SEKRIT" not in str(caught.value)
-    assert f'"http://127.0.0.1:{port}/"' in str(caught.value)
+    assert f'"http://{unreachable}/"' in str(caught.value)
