@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bootstrap.variable import Layering, Setting
 
 _QUOTES = "\"'"
-STORE = (
+_STORE = (
     "keep it in a store and refer to it with {key}.ssm or {key}.secret; if it is none, say `secret: false` of it in "
     "config/schema.yaml"
 )
@@ -25,7 +25,7 @@ def judge_values(
     catalog: Catalog, layering: Layering, surveyed: Sequence[Surveyed], cut: Collection[str]
 ) -> Iterator[Finding]:
     """What is wrong with a value wherever it is used."""
-    exposed = exposed_layers(catalog, surveyed)
+    exposed = _exposed_layers(catalog, surveyed)
     for layer in layering.layers.values():
         for settings in (layer.settings, layer.shadowed):
             for key, setting in settings.items():
@@ -35,7 +35,7 @@ def judge_values(
             yield from _judge_clear_text(key, value, service.file, layering, "error")
 
 
-def exposed_layers(catalog: Catalog, surveyed: Sequence[Surveyed]) -> set[str]:
+def _exposed_layers(catalog: Catalog, surveyed: Sequence[Surveyed]) -> set[str]:
     """The layers that boxes read which run one service: those are more than somebody's trial."""
     return {layer.name for one in surveyed if catalog.modes[one.mode].runs == "one" for layer in one.environment.layers}
 
@@ -59,7 +59,7 @@ def _judge_clear_text(
 ) -> Iterator[Finding]:
     kind = find_clear_text(key, value, layering)
     if kind is not None:
-        text, way_out = f"{key} is probably a secret in clear text: {kind}", STORE.format(key=key)
+        text, way_out = f"{key} is probably a secret in clear text: {kind}", _STORE.format(key=key)
         yield Finding(rule="clear-text", severity=severity, file=file, line=0, key=key, text=text, way_out=way_out)
 
 

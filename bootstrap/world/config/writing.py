@@ -156,6 +156,11 @@ class _Edit:
         return {f"{self.name}/{key}": content for key, content in self.contents.items()}
 
     @property
+    def edited(self) -> Layer:
+        """The layer as it is going to be."""
+        return edit_layer(self.layer, self.contents)
+
+    @property
     def subject(self) -> str:
         return f"{self.verb} {', '.join(self.contents)} in {self.name}"
 
@@ -168,7 +173,8 @@ def _write(
     old = _refuse_uncommitted(box, repository, files)
     if old == files:
         return Written(commit=None, subject=edit.subject, files=(), impacts=(), clear_text=())
-    clear_text = _refuse_worsening(box, edit, before)
+    _refuse_worsening(box, edit, before)
+    written = [key for key, content in edit.contents.items() if content is not None]
     try:
         replace_files({f"{box.config}/{file}": content for file, content in files.items()})
         impacts = tuple(diff_surveys(before.surveyed, survey_working_tree(box).surveyed, os.urandom(16)))
@@ -184,19 +190,16 @@ def _write(
         subject=edit.subject,
         files=tuple(f"config/{file}" for file in files),
         impacts=impacts,
-        clear_text=clear_text,
+        clear_text=tuple(find_exposed(written, edit.edited, before)),
     )
 
 
-def _refuse_worsening(box: Box, edit: _Edit, before: Survey) -> tuple[str, ...]:
-    """Raise Refused for what ``up`` would not let pass any more; the answer are probable secrets in clear text."""
-    layer, verb = edit_layer(edit.layer, edit.contents), edit.verb.lower()
-    problems = list(describe_worsening(verb, edit.contents, before, survey_edited(before, edit.name, layer, box)))
-    written = [key for key, content in edit.contents.items() if content is not None]
-    exposed = tuple(find_exposed(written, layer, before))
+def _refuse_worsening(box: Box, edit: _Edit, before: Survey) -> None:
+    """Raise Refused for what ``up`` would not let pass any more."""
+    after = survey_edited(before, edit.name, edit.edited, box)
+    problems = list(describe_worsening(edit.verb.lower(), edit.contents, before, after))
     if problems:
         raise Refused(*problems)
-    return exposed
 
 
 @contextmanager
