@@ -103,10 +103,14 @@ def restore(
 def plan(box: Box, request: Request, say: Say) -> Outcome:
     """The same line without its last step: changes nothing."""
     tags = gather_tags(box, request, say)
+    from bootstrap.world import preflight  # noqa: PLC0415 - an `up` that has nothing to do does without
+
     rendering = render(box, tags, request, say)
     supervisor = supervisord.connect(box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
     actions = diff(box, rendering, observed)
+    for problem in preflight.find_problems(box, actions, facts_of(rendering.entries)):
+        say("", f"up would fail: {problem}")
     return Outcome(generation=rendering.generation, actions=actions, results={}, failures={})
 
 
@@ -128,9 +132,12 @@ def render(
     box: Box, tags: tuple[Tag, ...], request: Request, say: Say, checkouts: Checkouts | None = None
 ) -> Rendering:
     """tags ─► identity ─► plan ─► environment ─► generation."""
-    from bootstrap.world.config.tree import read_misplaced  # noqa: PLC0415 - see layer
+    from bootstrap.plan import find_idle_refs  # noqa: PLC0415 - see layer
+    from bootstrap.world.config.tree import read_misplaced  # noqa: PLC0415 - likewise
 
     layered = layer(box, tags, request, say, checkouts=checkouts)
+    for name in find_idle_refs(layered.plan.identity, layered.catalog):
+        say("", f"not used: tag bootstrap:ref.{name}: service {name} has no source")
     for one in read_misplaced(box, layered.catalog, layered.order):
         say("", f"not read: {one.place}: {one.text}")
     return render_layered(box, layered, request)

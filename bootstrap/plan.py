@@ -112,6 +112,11 @@ def _unknown_refs(identity: Identity, catalog: Catalog) -> Iterator[str]:
             yield f"cannot use tag {quoted(f'bootstrap:ref.{name}')}: no such service{hint}"
 
 
+def find_idle_refs(identity: Identity, catalog: Catalog) -> tuple[str, ...]:
+    """Services that a tag names a ref for and that have no source to take it from."""
+    return tuple(name for name in sorted(identity.refs) if catalog.services[name].source is None)
+
+
 def _planned_services(identity: Identity, catalog: Catalog) -> list[Service]:
     if identity.service is None:
         return list(catalog.services.values())

@@ -38,6 +38,14 @@ def check(box: Box, actions: Iterable[Action]) -> None:
         raise ApplyFailed("\n".join(taken))
 
 
+def find_problems(box: Box, actions: Iterable[Action], facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """All that ``check`` would refuse, told by somebody who changes nothing; ``facts`` are by store name."""
+    coming = [action for action in actions if isinstance(action, Start | Replace)]
+    known = {action.program: facts[action.unit.store_name] for action in coming}
+    known = {program: one for program, one in known.items() if not _is_to_be_fetched(one)}
+    return [*find_missing_tools(), *find_missing_directories(known), *find_taken_ports(box, coming)]
+
+
 def find_missing_directories(known: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One problem for each program whose working directory is not there; ``known`` are their facts, by name."""
     return [
@@ -52,6 +60,10 @@ def find_taken_ports(box: Box, actions: Iterable[Action]) -> list[str]:
     """One problem for each program to be started whose port somebody else listens on."""
     coming = [action for action in actions if isinstance(action, Start | Replace)]
     return [problem for action in coming if (problem := _check_port(box, action)) is not None]
+
+
+def _is_to_be_fetched(facts: Mapping[str, Any]) -> bool:
+    return "code" in facts and not os.path.isdir(facts["code"]["folder"])
 
 
 def _check_store(box: Box, damaged: Mapping[str, str]) -> None:

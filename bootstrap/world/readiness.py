@@ -109,7 +109,8 @@ class Wait:
         lines = logs.tail(path, TAIL_LINES, candidate.log_start) if has_written else ["(it has written nothing)"]
         tail = masking.quote_lines(self._box, candidate.unit, lines)
         reason = masking.mask(self._box, candidate.unit, reason)
-        return f'cannot get "{name}" ready: {late}{reason}\n  where: {path}{tail}'
+        way_out = f"see `bootstrap logs {name}`, correct what it says, and run the command again"
+        return f'cannot get "{name}" ready: {late}{reason}\n  where: {path}{tail}\n  way out: {way_out}'
 
 
 def _judge(candidate: _Candidate, program: ObservedProgram | None, earlier_deaths: int, waited_s: float) -> Readiness:

@@ -187,6 +187,7 @@ def test_a_program_that_does_not_get_ready_is_explained_and_the_others_run(sandb
     assert first.replace(str(sandbox.state), "STATE") == f'cannot get "bad-main" ready: {cause}'
     assert where == f"  where: {sandbox.state}/log/bad-main.log"
     assert "  | last words" in tail
+    assert tail[-1] == "  way out: see `bootstrap logs bad-main`, correct what it says, and run the command again"
     assert done.json["failures"]["idle-web"] == 'cannot start "idle-web": it needs bad, not ready'
     assert sandbox.pids()["good-web"]
     assert sandbox.run("status", code=3)
@@ -213,12 +214,15 @@ def test_a_port_that_somebody_else_has_is_told_before_anything_happens(sandbox):
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
+        planned = sandbox.run("plan")
         done = sandbox.run("up", code=1)
     name = Path("/proc/self/comm").read_text().strip()
-    assert done.stderr == (
-        f'error: cannot start "api-web": port {port} is in use by "{name}" (pid {os.getpid()})\n'
+    problem = (
+        f'cannot start "api-web": port {port} is in use by "{name}" (pid {os.getpid()})\n'
         "  nothing has been changed; way out: end that process, or give one of the two another port\n"
     )
+    assert planned.stdout.startswith(f"up would fail: {problem}")
+    assert done.stderr == f"error: {problem}"
     assert sandbox.marked() == {}
 
 
@@ -239,14 +243,22 @@ def test_bad_input_is_refused_and_what_ran_before_still_runs(sandbox):
     assert sandbox.pids() == before
 
 
+def test_a_ref_that_nothing_can_follow_is_mentioned(sandbox):
+    sandbox.sleeper("api")
+    done = sandbox.run("plan", tags=("mode=review", "ref.api=main", "ref=main"))
+    assert done.stdout.startswith("not used: tag bootstrap:ref.api: service api has no source\n")
+
+
 def test_a_missing_directory_is_refused_before_anything_happens(sandbox):
     sandbox.service("api", "directory: app\nprocesses:\n  web: {command: exec sleep 1}\n")
-    done = sandbox.run("up", code=2)
-    assert done.stderr == (
-        f'error: cannot start "api-web": its directory "{sandbox.root}/services/api/app" does not exist\n'
+    problem = (
+        f'cannot start "api-web": its directory "{sandbox.root}/services/api/app" does not exist\n'
         "  where: services/api/service.yaml: directory\n"
         "  way out: make it, or name another one\n"
     )
+    assert sandbox.run("plan").stdout.startswith(f"up would fail: {problem}")
+    done = sandbox.run("up", code=2)
+    assert done.stderr == f"error: {problem}"
     assert sandbox.marked() == {}
 
 
