@@ -243,7 +243,7 @@ class _Loop:
         self._calm_down()
         self.say("", f"error: {error}")
         self.say("", f"trying again in {self.pause_s:g} s")
-        self.signals.wait(None, self.pause_s)
+        self._bide()
         self.has_paused = True
         self._grow_pause()
 
@@ -254,8 +254,18 @@ class _Loop:
         if has_paused:
             return  # for this very trouble
         if self.pause_s > FIRST_PAUSE_S:
-            self.signals.wait(None, self.pause_s)
+            self._bide()
         self._grow_pause()
+
+    def _bide(self) -> None:
+        """Let a pause go by. Where it is not the first, the duties see a box on which nothing is known to run.
+
+        So it gets no requests, and hears of its own end.
+        """
+        is_first, until = self.pause_s <= FIRST_PAUSE_S, clock.now() + self.pause_s
+        while not self.signals.up_asked and (left_s := until - clock.now()) > 0:
+            wait_s = left_s if is_first else self._take_turns(supervisord.NOTHING)
+            self.signals.wait(None, min(left_s, wait_s))
 
     def _calm_down(self) -> None:
         if clock.now() > self.troubled_at + CALM_S:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from typing import TYPE_CHECKING
 
-from bootstrap.world import disk
+from bootstrap.world import disk, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,12 +20,12 @@ def read_stopped(box: Box) -> frozenset[str]:
 
 def change_stopped(box: Box, *, stopped: Iterable[str] = (), wanted: Iterable[str] = ()) -> None:
     """Add and take away, whoever else does the same at this moment."""
-    descriptor = os.open(f"{box.run}/stopped.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        write_stopped(box, (read_stopped(box) | {*stopped}) - {*wanted})
-    finally:
-        os.close(descriptor)
+    adding, taking = frozenset(stopped), frozenset(wanted)
+    before = read_stopped(box)
+    if adding <= before and not taking & before:
+        return  # most often: and then a disk that has become read-only is no matter
+    with lock.alone(f"{box.run}/stopped.lock"):
+        write_stopped(box, (read_stopped(box) | adding) - taking)
 
 
 def write_stopped(box: Box, names: Iterable[str]) -> None:

@@ -7,6 +7,8 @@ started it without having been told to.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import resource
 import sys
@@ -26,11 +28,24 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    sys.stdout = sys.stderr = Unfailing()
     _raise_file_limit()
     if launcher.CGROUP in os.environ:
         cgroups.divide(os.environ[launcher.CGROUP])
     processes.adopt_orphans()
     supervisord.main(["-c", CONFIG])
+
+
+class Unfailing(io.TextIOBase):
+    """Standard error, which may stand on a disk that is full or has become read-only.
+
+    supervisord tells there what its log can't take. An error of that would end it, and leave all programs alone.
+    """
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode(errors="replace"))
+        return len(text)
 
 
 def _raise_file_limit() -> None:

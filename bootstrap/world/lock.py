@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import Locked
+from bootstrap.errors import Locked, Unavailable
 from bootstrap.world import clock, disk
 
 if TYPE_CHECKING:
@@ -54,7 +55,22 @@ def watching(box: Box) -> Iterator[None]:
             )
         yield
     finally:
-        disk.remove_if_there(path)
+        with contextlib.suppress(Unavailable):  # a disk that is read-only by now: the lock itself goes with us
+            disk.remove_if_there(path)
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(path: str) -> Iterator[None]:
+    """Nobody else who asks for this file is at it meanwhile: for moments, so it waits. Raises Unavailable."""
+    try:
+        descriptor = _open(path)
+    except OSError as error:
+        raise disk.refused("open", path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
         os.close(descriptor)
 
 
@@ -90,7 +106,7 @@ def _claim(path: str) -> int:
     while True:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = _open(path)
         except OSError as error:
             raise disk.refused("open", path, error) from error
         try:
@@ -113,7 +129,7 @@ def _lock(box: Box, deadline: float, say: Callable[[str], None]) -> int:
     while True:
         try:
             os.makedirs(box.run, mode=0o700, exist_ok=True)
-            descriptor = os.open(box.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = _open(box.lock)
         except FileNotFoundError:
             continue  # a ``down`` has removed the directory in this very moment
         except OSError as error:
@@ -128,6 +144,18 @@ def _lock(box: Box, deadline: float, say: Callable[[str], None]) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    """For writing, to say who holds it; it can be held on a disk that has become read-only too, to stop what runs."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | flags)
+        raise
 
 
 def _wait_until_locked(descriptor: int, deadline: float, say: Callable[[str], None]) -> None:

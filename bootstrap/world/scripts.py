@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from bootstrap.errors import Unavailable
 from bootstrap.health import NO_COMMAND
@@ -66,7 +66,7 @@ def is_set_up(box: Box, unit: Unit) -> bool:
 
 def start_script(words: Sequence[str], log_path: str, mark: str, *, append: bool) -> subprocess.Popen[bytes]:
     """Start a script of ours in a session of its own, its output in a log."""
-    with open(log_path, "ab" if append else "wb") as log:
+    with _open_log(log_path, append=append) as log:
         return subprocess.Popen(
             ["/bin/sh", *words],  # the run directory may be mounted noexec
             stdin=subprocess.DEVNULL,
@@ -75,6 +75,16 @@ def start_script(words: Sequence[str], log_path: str, mark: str, *, append: bool
             env={MARK: mark},
             start_new_session=True,
         )
+
+
+def _open_log(path: str, *, append: bool) -> BinaryIO:
+    """What stops a program is run on a disk that takes no log any more, too; a set-up is not."""
+    try:
+        return open(path, "ab" if append else "wb")
+    except OSError as error:
+        if not append:
+            raise disk.refused("write", path, error) from error
+        return open(os.devnull, "ab")
 
 
 def wait_until_ended(child: subprocess.Popen[bytes], deadline: float, *, kill: bool = True) -> int | None:

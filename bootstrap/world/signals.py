@@ -45,6 +45,11 @@ class Signals:
         """Whether SIGTERM or SIGINT has come."""
         return self._stop_asked
 
+    @property
+    def up_asked(self) -> bool:
+        """Whether SIGHUP has come and nobody has heeded it yet."""
+        return self._up_asked
+
     def take_up_asked(self) -> bool:
         """Whether SIGHUP has come since the last time."""
         asked, self._up_asked = self._up_asked, False

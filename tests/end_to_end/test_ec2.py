@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 
 import pytest
 
@@ -15,17 +14,12 @@ from support import repository
 from support.fake_aws import Hook
 from support.instance import BUCKET, GROUP, Ec2Box, make_bucket
 from support.origins import public_sandbox, push
+from support.ports import free_port
 from support.sandbox import wait_until
 
 LAUNCH, TERMINATE = Hook(name="launch", transition="launching"), Hook(name="terminate", transition="terminating")
 SPOT = "spot/instance-action"
 NOTICE = '{"action": "terminate", "time": "2036-09-18T08:22:00Z"}'
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

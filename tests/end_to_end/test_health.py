@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import urllib.error
 import urllib.request
 
 import pytest
 
+from support.ports import free_port
 from support.sandbox import wait_until
 
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 def ask(port, path="/healthz"):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
 
 from support.instance import BUCKET, GROUP, Ec2Box, make_bucket
+from support.ports import free_port
 from support.sandbox import Sandbox, wait_until
 
 BOXES = 3
@@ -50,9 +50,7 @@ def booted(stack, aws, directory, instance_id):
     directory.mkdir()
     sandbox = Sandbox(directory)
     stack.callback(sandbox.clean_up)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     sandbox.service("api", json.dumps({"health": {"port": port}, "processes": {"web": WEB}}))
     box = stack.enter_context(Ec2Box(sandbox, aws, instance_id))
     box.port = port

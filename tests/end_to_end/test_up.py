@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.ports import free_port
 from support.sandbox import wait_until
 
 
@@ -20,12 +21,6 @@ def actions(done):
 
 def reasons(done, program):
     return next(action["reasons"] for action in done.json["actions"] if action["program"] == program)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_up_starts_everything_and_a_second_up_changes_nothing(sandbox):

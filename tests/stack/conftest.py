@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from stack_programs import ROOT, Program, command, free_port, migrate, review_environment
+from stack_programs import ROOT, Program, command, migrate, review_environment
+
+from support.ports import free_port
 
 
 @pytest.fixture

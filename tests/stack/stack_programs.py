@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -82,12 +81,6 @@ def review_environment(service: str, **more: str) -> dict[str, str]:
     layers = ["common", "modes/review", f"services/{service}/common", f"services/{service}/review"]
     files = [file for layer in layers for file in sorted((ROOT / "config" / layer).glob("*"))]
     return env | {file.name: file.read_text().splitlines()[0] for file in files} | more
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def migrate(url: str) -> str:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from stack_programs import definition, free_port, migrate, review_environment, wait_for_any
+from stack_programs import definition, migrate, review_environment, wait_for_any
+
+from support.ports import free_port
 
 
 def test_the_page_shows_what_postgresql_holds_escaped_and_says_who_made_it(stack, sql):

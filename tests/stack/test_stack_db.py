@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from stack_programs import AS_NOBODY, IS_ROOT, PATIENCE_S, ROOT, definition, free_port, review_environment
+from stack_programs import AS_NOBODY, IS_ROOT, PATIENCE_S, ROOT, definition, review_environment
+
+from support.ports import free_port
 
 READY = "ready to accept connections"
 only_root = pytest.mark.skipif(not IS_ROOT, reason="only root has to become somebody else")

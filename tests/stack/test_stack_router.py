@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from stack_programs import PATIENCE_S, free_port
+from stack_programs import PATIENCE_S
+
+from support.ports import free_port
 
 
 class Upstream(ThreadingHTTPServer):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 
+from support.ports import free_port
 from support.private_world import give_up
 from support.sandbox import wait_until
 
@@ -24,9 +25,7 @@ class Balancer:
         self._target_port = port
         self._socket = str(directory / "haproxy.sock")
         self._over = threading.Event()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
 
     def __enter__(self):
         haproxy = shutil.which("haproxy")

@@ -16,7 +16,8 @@ Internals of supervisor 4.3 that these files touch, pinned by ``tests/world/test
 add_process_group, remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map,
 mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, spawn, stop, pipes, backoff,
 delay, state, pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback ·
-``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
+``POutputDispatcher``: _init_normallog · ``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``.
+Nothing here may raise into the main loop.
 """
 
 from __future__ import annotations
