@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bootstrap import boot, watch
@@ -9,7 +11,7 @@ from bootstrap.box import Box
 from bootstrap.duty import Duty
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.request import Request
-from bootstrap.world import clock
+from bootstrap.world import clock, store
 
 
 class Specimen(Duty):
@@ -77,6 +79,43 @@ def test_a_specimen_stays_as_it_is(loop, error):
     made._up_again()
     assert said == ["error: odd", "error: odd"]
     assert seconds_left(made) == float("inf")
+
+
+class Listener(Duty):
+    def __init__(self):
+        self.seen = []
+
+    def turn(self, generation, observed):
+        self.seen.append((generation, observed.daemon, observed.programs))
+        return 0.01
+
+
+class Silent:
+    """Nobody signals anything, and time goes by as it is waited for."""
+
+    up_asked = False
+
+    def __init__(self):
+        self.waited = []
+
+    def wait(self, _pid, timeout_s):
+        self.waited.append(timeout_s)
+        time.sleep(timeout_s)
+
+
+def test_only_trouble_that_lasts_shows_the_duties_a_box_on_which_nothing_is_known_to_run(loop, monkeypatch):
+    listener = Listener()
+    made, said = loop(Unavailable("unused"), listener)
+    made.signals = Silent()
+    monkeypatch.setattr(store, "read_current", lambda _box: "generation")
+    monkeypatch.setattr(watch, "FIRST_PAUSE_S", 0.02)
+    made.pause_s = 0.02
+    made._be_troubled(Unavailable("no supervisor"))
+    assert (listener.seen, len(made.signals.waited)) == ([], 1)
+    made._be_troubled(Unavailable("no supervisor"))
+    assert len(listener.seen) >= 2
+    assert set(listener.seen) == {("generation", None, ())}
+    assert said == ["error: no supervisor", "trying again in 0.02 s", "error: no supervisor", "trying again in 0.04 s"]
 
 
 def test_a_first_up_that_fails_ends_the_boot(loop):
