@@ -10,16 +10,17 @@ the end.
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bootstrap import boot, control
-from bootstrap.errors import BootstrapError, NothingYet, Refused
+from bootstrap.errors import BootstrapError, NothingYet, Refused, Unavailable
 from bootstrap.world import children, clock, lock, processes, signals, store, supervisord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bootstrap.box import Box
     from bootstrap.duty import Duty
@@ -49,7 +50,7 @@ def watch(
     to stay: an init system starts us again, and tells. Later trouble is told and tried again, after a pause that grows.
     """
     processes.adopt_orphans()
-    with lock.watching(box), signals.heeded() as heeded:
+    with _watching(box, say, duties), signals.heeded() as heeded:
         loop = _Loop(box=box, request=request, say=say, announce=announce, signals=heeded, duties=duties)
         try:
             is_stopped = heeded.until_stopped(loop.run)
@@ -59,6 +60,27 @@ def watch(
             raise
         if is_stopped:
             loop.end()
+
+
+@contextmanager
+def _watching(box: Box, say: Say, duties: tuple[Duty, ...]) -> Iterator[None]:
+    """The lock of whoever watches; where the disk refuses it, the duties tell those who wait for this box."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock.watching(box))
+        except Unavailable as error:
+            _fail_at_once(duties, str(error), say)
+            raise
+        yield
+
+
+def _fail_at_once(duties: tuple[Duty, ...], failure: str, say: Say) -> None:
+    for duty in duties:
+        _tell_errors(duty.begin, say)
+    for duty in duties:
+        _tell_errors(partial(duty.fail, (failure,)), say)
+    for duty in reversed(duties):
+        _tell_errors(duty.end, say)
 
 
 def _tell_errors(act: Callable[[], None], say: Say) -> None:

@@ -250,11 +250,16 @@ def _describe_bug(error: Exception) -> str:
     import traceback  # noqa: PLC0415 - likewise
 
     text = "".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__name__}: {_first_line(error)}\n"
-    with tempfile.NamedTemporaryFile("w", prefix="bootstrap-bug-", suffix=".log", delete=False) as file:
-        file.write(text)
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="bootstrap-bug-", suffix=".log", delete=False) as file:
+            file.write(text)
+    except OSError:  # a disk that takes no more is when bugs show
+        where = f"\n{text.rstrip()}"
+    else:
+        where = f"the traceback is in {file.name}"
     return (
         f"this is a bug in bootstrap: {type(error).__name__}: {_first_line(error)}\n"
-        f"  where: the traceback is in {file.name}\n  way out: please report it; what ran before still runs"
+        f"  where: {where}\n  way out: please report it; what ran before still runs"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -27,7 +28,6 @@ class Voice:
         self._verbosity = settings.verbosity
         self._err = as_json
         self._width = 0
-        self._is_dumb = False
 
     def align(self, generation: Generation | None) -> Voice:
         """Leave room for the names of what runs."""
@@ -58,14 +58,13 @@ class Voice:
             self.line(click.style(f"keep    {len(kept)} more as they are", fg=_COLOURS["keep"]))
 
     def line(self, text: str) -> None:
-        """Say it; when nobody can hear any more, fall silent: what was begun on the box is finished all the same."""
-        if self._is_dumb:
-            return
-        try:
+        """Say it; when nobody can hear it, what was begun on the box is finished all the same.
+
+        The next line is tried anew: the disk that `boot` tells its log to was perhaps only full.
+        """
+        with contextlib.suppress(OSError, ValueError):
             click.echo(text, err=self._err)
             (sys.stderr if self._err else sys.stdout).flush()
-        except (OSError, ValueError):
-            self._is_dumb = True
 
 
 def render_actions(actions: tuple[Action, ...], results: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
+from bootstrap.cli import main
 from support.repository import begin
 from support.sandbox import COMMAND, wait_until
 
@@ -160,3 +162,29 @@ def test_a_root_that_is_none_is_told_with_who_named_it(tmp_path, words, environ,
         f"  where: {why}\n"
         "  way out: go to a checkout that has services/ and config/, or name one with --root DIR\n"
     )
+
+
+def told_of_a_bug():
+    try:
+        raise KeyError("thing")
+    except KeyError as error:
+        return main._describe_bug(error)
+
+
+def test_a_bug_is_told_in_short_and_its_traceback_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    told = told_of_a_bug()
+    (log,) = tmp_path.iterdir()
+    assert told == (
+        "this is a bug in bootstrap: KeyError: 'thing'\n"
+        f"  where: the traceback is in {log}\n"
+        "  way out: please report it; what ran before still runs"
+    )
+    assert log.read_text().endswith("\nKeyError: 'thing'\n")
+
+
+def test_a_bug_on_a_disk_that_takes_no_more_is_told_at_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    first, where, *traceback, way_out = told_of_a_bug().splitlines()
+    assert (first, where) == ("this is a bug in bootstrap: KeyError: 'thing'", "  where: ")
+    assert (traceback[-1], way_out) == ("KeyError: 'thing'", "  way out: please report it; what ran before still runs")

@@ -62,6 +62,38 @@ def test_what_runs_goes_on_and_is_stopped_in_order(tmp_path):
     on_a_failing_disk(tmp_path, chatty_and_stopped_by_a_script)
 
 
+def test_a_log_that_can_not_be_rolled_over_holds_up_nobody(tmp_path):
+    on_a_failing_disk(tmp_path, with_a_log_that_is_nearly_full)
+
+
+def with_a_log_that_is_nearly_full(sandbox, disk, tmp_path):
+    count = tmp_path / "count"
+    log = sandbox.state / "log/api-web.log"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"an old line\n" * (10 * 1024**2 // 12 - 100))
+    line = f"printf '%050000d\\n' 7; echo >> {count}"
+    sandbox.service("api", f'processes: {{web: {{command: "while :; do {line}; done", ready: {{alive: 0s}}}}}}\n')
+    sandbox.config("common/A", "b")
+
+    def wrote(lines):
+        before = count.stat().st_size
+        wait_until(lambda: count.stat().st_size > before + lines, "the program to write on")
+
+    sandbox.state.chmod(0o755)
+    disk.fill()
+    sandbox.run("up", code=75)
+    disk.make_room()
+    sandbox.run("up")
+    wait_until(lambda: (log.parent / "api-web.log.1").exists(), "its log to be rolled over")
+    disk.fill()
+    wrote(250)  # which is more than a log may hold, and more than a pipe
+    disk.make_room()
+    wait_until(lambda: log.stat().st_size < 1024**2, "a new log")
+    wait_until(lambda: log.read_bytes().endswith(b"7\n"), "it to be written")
+    disk.fail()
+    wrote(250)
+
+
 def changed(sandbox, disk, _):
     sandbox.sleeper("api")
     sandbox.sleeper("web")

@@ -23,6 +23,19 @@ class FailingDisk:
         _run("mkfs.ext4", "-q", "-F", str(image))
         _run("mount", "-o", "loop,errors=remount-ro", str(image), str(self.path))
 
+    def fill(self):
+        """Take all the room that is left."""
+        with (self.path / "filler").open("wb", buffering=0) as file:
+            for size in (1024 * 1024, 1024, 1):
+                try:
+                    while True:
+                        file.write(bytes(size))
+                except OSError:
+                    continue
+
+    def make_room(self):
+        (self.path / "filler").unlink()
+
     def fail(self):
         """What the kernel does to a disk on which it has found an error."""
         device = Path(_run("findmnt", "-no", "SOURCE", str(self.path)).strip()).name

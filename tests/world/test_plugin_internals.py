@@ -6,7 +6,7 @@ import inspect
 import re
 
 import pytest
-from supervisor import dispatchers, events, options, process, supervisord
+from supervisor import dispatchers, events, loggers, options, process, supervisord
 from supervisor.http import make_http_servers
 from supervisor.states import ProcessStates, SupervisorStates
 
@@ -24,6 +24,7 @@ from supervisor.states import ProcessStates, SupervisorStates
         (process.Subprocess, "spawn", ["self"]),
         (process.Subprocess, "stop", ["self"]),
         (dispatchers.POutputDispatcher, "_init_normallog", ["self"]),
+        (loggers.RotatingFileHandler, "doRollover", ["self"]),
         (options.ServerOptions, "get_socket_map", ["self"]),
         (options.ServerOptions, "process_groups_from_parser", ["self", "parser"]),
         (process.Subprocess, "change_state", ["self", "new_state", "expected"]),

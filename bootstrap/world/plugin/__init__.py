@@ -8,6 +8,7 @@
 - *Waves*: a bare SIGTERM stops programs by the whole ladder, by priority, each priority in parallel (``shutdown.py``).
 - *Spawn*: children are spawned without a copy of supervisord first (it forks 25 MB for each), with default signal
   dispositions, which a child of Python otherwise lacks, and nothing on standard input.
+- *Logs*: a disk that takes no more costs lines, not programs (``log_files.py``).
 - *Letters*: what runit's ``sv`` asks of programs, as runsv heeds it (``letters.py``).
 - *observe*, *update*: one small answer about everything; new sections without reading all the others again.
 
@@ -16,8 +17,8 @@ Internals of supervisor 4.3 that these files touch, pinned by ``tests/world/test
 add_process_group, remove_process_group · ``ServerOptions``: fork, waitpid, pidhistory, poller.poll, get_socket_map,
 mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, spawn, stop, pipes, backoff,
 delay, state, pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback ·
-``POutputDispatcher``: _init_normallog · ``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``.
-Nothing here may raise into the main loop.
+``POutputDispatcher``: _init_normallog · ``RotatingFileHandler``: doRollover, stream, baseFilename ·
+``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
 """
 
 from __future__ import annotations

@@ -19,11 +19,12 @@ from bootstrap.box import Box
 from bootstrap.launcher import CGROUP
 from bootstrap.world import cgroups, ledger_file, logs
 from bootstrap.world.plugin.letters import LETTERS, Letters
+from bootstrap.world.plugin.log_files import log_what_can_be_logged
 from bootstrap.world.plugin.memory import Memory
 from bootstrap.world.plugin.record import Record, decode_status
 from bootstrap.world.plugin.remains import Remains
 from bootstrap.world.plugin.shutdown import LOOK_AGAIN_S, Shutdown, spawn_script
-from bootstrap.world.plugin.spawning import spawn_without_fork, spawn_without_log
+from bootstrap.world.plugin.spawning import spawn_without_fork
 from bootstrap.world.plugin.steady_time import keep_steady_time
 from bootstrap.world.plugin.wake import Wake
 
@@ -59,7 +60,7 @@ class Plugin:
         self._keep_exit_statuses()
         self._stop_in_waves()
         spawn_without_fork(self._supervisord.options, self._refuse_a_second, self._note_pid)
-        spawn_without_log(self._supervisord.options)
+        log_what_can_be_logged(self._supervisord.options)
         events.subscribe(events.ProcessStateEvent, self._on_state)
 
     # what can be called

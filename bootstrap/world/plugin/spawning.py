@@ -1,8 +1,4 @@
-"""Children without a copy of supervisord first, with default signal dispositions, and nothing on standard input.
-
-Where its log can't be opened, on a disk that has become read-only, a program is started without one: it was well until
-it died, and may have nothing to do with that disk.
-"""
+"""Children without a copy of supervisord first, with default signal dispositions, and nothing on standard input."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from supervisor.dispatchers import POutputDispatcher
 from supervisor.process import Subprocess
 
 if TYPE_CHECKING:
@@ -50,18 +45,3 @@ def spawn_without_fork(options: Any, refuse: Callable[[Any], None], note_pid: Ca
 
     Subprocess.get_execv_args = get_and_remember
     options.fork = spawn
-
-
-def spawn_without_log(options: Any) -> None:
-    """Let a program do without the log that can't be opened, until it is started again."""
-    open_log = POutputDispatcher._init_normallog  # noqa: SLF001 - the package's docstring lists what we touch
-
-    def open_or_do_without(dispatcher: Any) -> None:
-        try:
-            open_log(dispatcher)
-        except OSError as error:
-            dispatcher.normallog = None
-            program = dispatcher.process.group.config.name
-            options.logger.critical("the log of %(program)s can't be opened: %(error)s", program=program, error=error)
-
-    POutputDispatcher._init_normallog = open_or_do_without  # noqa: SLF001 - likewise
