@@ -7,10 +7,10 @@ that the port speaks it (the name ``web``, an http probe), and ``tcp`` elsewhere
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.definition import Http
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

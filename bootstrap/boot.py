@@ -9,10 +9,11 @@ Inputs that have not changed since they were rendered are not read again: then t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import BootstrapError
+from bootstrap.frozen import dataclass
 from bootstrap.reconcile import Action, Keep, changes_something, diff_generation, differing, stopped_by
 from bootstrap.rendering import Generation, Rendering, facts_of
 from bootstrap.request import Outcome, Request, Say

@@ -11,8 +11,9 @@ alert:                           # who is told when launches are stopped; all th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from bootstrap.frozen import dataclass
 from bootstrap.identity import BUCKET
 from bootstrap.problem import FlawedError, decode_text
 from bootstrap.scalars import TEXT, duration

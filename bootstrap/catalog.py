@@ -7,11 +7,11 @@ YAML's own guesses (``no`` is text where text is expected, ``0123`` is no number
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.definition import Catalog, Mode, Service, program_names
 from bootstrap.errors import DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError, Problem, decode_text, render_problems
 from bootstrap.procfile import parse_procfile, procfile_port, procfile_problems
 from bootstrap.scalars import NAME_TEXT, TEXT, choice

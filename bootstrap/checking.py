@@ -7,8 +7,10 @@ which is worth knowing and no reason to replace it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,11 +10,12 @@ The definition stays in the service's folder; what runs (working directory, scri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.definition import Code, Source
 from bootstrap.errors import TagError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import did_you_mean, harmless, quoted
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.diagnosis import Finding, fail, ok, warn
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import listed, quoted
 from bootstrap.tag import MODE, fits_metadata
 

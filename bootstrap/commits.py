@@ -6,7 +6,7 @@ git-diff-tree(1) "RAW OUTPUT FORMAT". NUL is the one byte that neither a name, n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bootstrap.frozen import dataclass
 
 LOG_FORMAT = "%H%x00%an%x00%aI%x00%s"
 ABSENT = "0" * 40

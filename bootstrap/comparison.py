@@ -6,8 +6,9 @@ them: they are there on every box.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

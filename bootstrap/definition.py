@@ -5,8 +5,10 @@ A value that exists is valid; ``catalog.py`` is where refusal happens.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

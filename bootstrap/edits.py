@@ -5,9 +5,9 @@ The reasons are those of ``plan``: both compare the same facts in the same words
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from bootstrap.frozen import dataclass
 from bootstrap.generation import describe_program
 from bootstrap.reconcile import explain_change
 from bootstrap.variable import Reference

@@ -6,9 +6,9 @@ here, so ``reveal`` cannot show it either, and it always counts as masked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from bootstrap.frozen import dataclass
 from bootstrap.variable import Reference
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ host that its own layers name. This machine itself (127.0.0.1, localhost) is nob
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError
 from bootstrap.scalars import NAME_TEXT, TEXT
 from bootstrap.schema import Keys, list_of, read_entries, read_fields

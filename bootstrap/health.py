@@ -7,10 +7,10 @@ exist does not appear by being started again, so it is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from bootstrap.definition import Alive, Probe
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from bootstrap.observed import LastExit, State

@@ -8,10 +8,10 @@ reported at once. Nothing is guessed: a mode that is not set is an error, never 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.errors import TagError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import nearest, quoted
 from bootstrap.tag import KEYS, MODE, PREFIX, REF_OF, SERVICE, STATUS, Tag, contradictions
 

@@ -7,11 +7,11 @@ else that would not arrive: names that are none, names that bootstrap or the she
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.dotenv_file import render_line
 from bootstrap.errors import DefinitionError, Refused
+from bootstrap.frozen import dataclass
 from bootstrap.launcher import SHELL_NAMES
 from bootstrap.spelling import or_list, quoted
 from bootstrap.variable import KEY, Reference, is_reserved, is_too_long, render_value

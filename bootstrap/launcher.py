@@ -12,8 +12,9 @@ The price is three short processes that exec one another, 2–4 ms; nothing of o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,9 +7,10 @@ cannot lead out of ``config/``, nor to a hidden directory.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.guard import Guard, read_guards
 from bootstrap.problem import FlawedError, Problem, decode_text
 from bootstrap.schema import Keys, list_of, read_fields, scalar

@@ -7,9 +7,10 @@ are appended by whoever saw the event; one that was cut off by a full disk or a 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.frozen import dataclass
 from bootstrap.observed import LastExit
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ environment (``lint_environments.py``). This module knows the repository as a wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from bootstrap.finding import Finding
+from bootstrap.frozen import dataclass
 from bootstrap.lint_environments import judge_environments, readers_of
 from bootstrap.lint_guard import judge_guards
 from bootstrap.lint_values import judge_values

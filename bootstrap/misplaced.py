@@ -5,10 +5,10 @@ Nothing of it is an error of the box: what is read is right. So ``plan`` and ``u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import did_you_mean, nearest
 from bootstrap.variable import KEY
 

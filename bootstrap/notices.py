@@ -8,10 +8,10 @@ as its format is no notice: metadata is one hop away, and nothing here may end a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import harmless
 from bootstrap.tag import PREFIX, STATUS
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from bootstrap.frozen import dataclass
 
 State: TypeAlias = Literal["stopped", "starting", "running", "stopping", "backoff", "failed"]
 

@@ -6,9 +6,9 @@ registered (load balancer and DNS). A box that finds its inputs unchanged goes f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import harmless
 
 if TYPE_CHECKING:

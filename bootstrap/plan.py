@@ -11,11 +11,12 @@ planned on this box (a production box runs one service) are somebody else's and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bootstrap.definition import Catalog, Logger, Process, Service, program_names
 from bootstrap.errors import DefinitionError, TagError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import did_you_mean, listed, quoted
 from bootstrap.waves import count_waves
 

@@ -6,9 +6,10 @@ Readers raise ``FlawedError`` with everything they found below their own place; 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:

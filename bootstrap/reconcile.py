@@ -6,8 +6,9 @@ nothing the second time. ``Keep`` is an action too: a dry run can say why nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -7,8 +7,9 @@ nothing to do ever needs.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

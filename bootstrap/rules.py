@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError, Problem, decode_text
 from bootstrap.scalars import BOOLEAN, NAME_TEXT, TEXT, VARIABLE, choice
 from bootstrap.schema import Keys, list_of, read_entries, read_fields

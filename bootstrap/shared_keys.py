@@ -6,9 +6,10 @@ anew, and a key for which a single value differs is dropped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.survey import survey_environments
 
 if TYPE_CHECKING:

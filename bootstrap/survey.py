@@ -6,11 +6,12 @@ several instances the first stands for all. References stay unresolved, and user
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bootstrap.environ import layer_environments, layer_names, needed_references
 from bootstrap.errors import DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.identity import Identity
 from bootstrap.plan import resolve_plan
 from bootstrap.variable import Account

@@ -6,9 +6,9 @@ It stands apart from ``identity.py`` because an ``up`` that changes nothing read
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:

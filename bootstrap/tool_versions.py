@@ -7,9 +7,10 @@ Format: a tool and its versions on a line, the one that counts most first; `#` b
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError, Problem, decode_text
 from bootstrap.spelling import quoted
 

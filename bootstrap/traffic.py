@@ -7,10 +7,10 @@ nothing else needs. Two that could be meant are an error, because the wrong port
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import listed, quoted
 
 if TYPE_CHECKING:

@@ -6,8 +6,10 @@ Text is as ``os.environ`` holds it: undecodable bytes are surrogate escapes, so 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

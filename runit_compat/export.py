@@ -14,11 +14,11 @@ The source of what each file means to runit is runsv(8). What runit has no notio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from bootstrap.command import leaves_a_shell
 from bootstrap.definition import Alive, Exec, Http, Log, Tcp
+from bootstrap.frozen import dataclass
 from bootstrap.generation import launch_of
 from bootstrap.launcher import quote, render_env, render_run
 

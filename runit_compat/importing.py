@@ -7,9 +7,9 @@ no counterpart here is told, never dropped in silence.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.service_directory import EXECUTABLES, FILES, Definition, define
 
 if TYPE_CHECKING:

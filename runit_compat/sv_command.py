@@ -6,8 +6,9 @@ restarts, because TERM ends the service, CONT lets a paused one end, and up star
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ is no error. What several programs have in common is shown once, the rest progra
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +17,7 @@ from bootstrap.cli.output import print_json
 from bootstrap.cli.selection import Selection, read_environments, selection_options
 from bootstrap.errors import Refused
 from bootstrap.explanation import Explanation, explain_environment
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import did_you_mean, quoted
 
 if TYPE_CHECKING:

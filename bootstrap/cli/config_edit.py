@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from bootstrap.cli.config_impact import impact_lines
 from bootstrap.errors import BootstrapError, Refused
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError, render_problems
 from bootstrap.spelling import quoted
 

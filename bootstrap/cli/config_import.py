@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from bootstrap.cli.config_origin import leave_out, read_dotenv, read_heroku, without_option
 from bootstrap.cli.output import print_json, say
 from bootstrap.errors import ApplyFailed, BootstrapError, Refused
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import listed
 
 if TYPE_CHECKING:

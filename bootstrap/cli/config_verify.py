@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from bootstrap.cli.config_origin import leave_out, read_dotenv, read_heroku, without_option
 from bootstrap.cli.output import print_json
 from bootstrap.digest import digest_of
+from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,7 +7,7 @@ is. In a mode that runs one service, ``--service`` says which; elsewhere it pick
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import click
 
 from bootstrap.cli.options import tag_options
 from bootstrap.errors import DefinitionError, TagError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import did_you_mean, listed, quoted
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ Formats: Prometheus text exposition format 0.0.4 (https://prometheus.io/docs/ins
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.frozen import dataclass
 from bootstrap.status import render_status
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from array import array
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import bootstrap
 from bootstrap import service_directory
+from bootstrap.frozen import dataclass
 from bootstrap.world import clock
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.frozen import dataclass
 from bootstrap.world import processes
 from bootstrap.world.facts import read_facts
 

@@ -14,9 +14,9 @@ import os
 import stat
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.world import clock as house_clock
 from bootstrap.world import disk
 

@@ -13,10 +13,10 @@ import re
 import select
 import socket
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from bootstrap.definition import Alive, Exec, Http, Log, Probe, Tcp
+from bootstrap.frozen import dataclass
 from bootstrap.health import ProbeResult
 from bootstrap.launcher import BY_HAND, MARK
 from bootstrap.world import clock, logs

@@ -15,10 +15,10 @@ import re
 import select
 import signal
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bootstrap.errors import ApplyFailed
+from bootstrap.frozen import dataclass
 from bootstrap.launcher import MARK, PROGRAM
 from bootstrap.world import cgroups, clock, disk
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from bootstrap.frozen import dataclass
 from bootstrap.health import Failed, Readiness, Ready, SinceStart, judge_readiness
 from bootstrap.world import clock, logs, masking
 from bootstrap.world.prober import TIMEOUT_S, Prober

@@ -8,10 +8,10 @@ comes back with the secrets it had; a value never does.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import Unavailable
+from bootstrap.frozen import dataclass
 from bootstrap.world import disk
 
 if TYPE_CHECKING:

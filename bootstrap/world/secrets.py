@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.environ import Need
 from bootstrap.errors import DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 from bootstrap.variable import Reference
 from bootstrap.world import aws, clock

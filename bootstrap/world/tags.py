@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import TagError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 from bootstrap.tag import MODE, PREFIX, SERVICE, Tag, contradictions, lie_over, missing_tags, qualified
 from bootstrap.world import clock as house_clock

@@ -8,10 +8,10 @@ otherwise run with whatever else is called `python` here.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError, render_problems
 from bootstrap.spelling import quoted
 from bootstrap.tool_versions import FILE, PATH, SYSTEM, Tool, parse_tool_versions, place_tools

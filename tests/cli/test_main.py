@@ -166,7 +166,7 @@ def test_a_root_that_is_none_is_told_with_who_named_it(tmp_path, words, environ,
 
 def told_of_a_bug():
     try:
-        raise KeyError("thing")
+        {}["thing"]
     except KeyError as error:
         return main._describe_bug(error)
 

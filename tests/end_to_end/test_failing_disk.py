@@ -84,7 +84,7 @@ def with_a_log_that_is_nearly_full(sandbox, disk, tmp_path):
     sandbox.run("up", code=75)
     disk.make_room()
     sandbox.run("up")
-    wait_until(lambda: (log.parent / "api-web.log.1").exists(), "its log to be rolled over")
+    wait_until((log.parent / "api-web.log.1").exists, "its log to be rolled over")
     disk.fill()
     wrote(250)  # which is more than a log may hold, and more than a pipe
     disk.make_room()

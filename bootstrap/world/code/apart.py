@@ -15,10 +15,10 @@ import pwd
 import select
 import signal
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import ApplyFailed, DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.launcher import MARK
 from bootstrap.world import clock, processes
 

@@ -18,12 +18,12 @@ import shutil
 import stat
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from bootstrap.checkout import show_address
 from bootstrap.errors import DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.launcher import quote
 from bootstrap.world.code.apart import read_stranger
 

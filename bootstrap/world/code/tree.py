@@ -14,11 +14,11 @@ import ctypes
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.checkout import describe_code, folder_of
 from bootstrap.errors import DefinitionError, Unavailable
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 from bootstrap.world import disk, store
 from bootstrap.world.code import apart

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.commits import ABSENT, LOG_FORMAT, Change, parse_log
 from bootstrap.errors import DefinitionError, Refused, Unavailable
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 from bootstrap.world.config.git import SETTINGS, last_words, render_settings, run_git
 

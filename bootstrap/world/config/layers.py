@@ -12,11 +12,11 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from bootstrap.environ import layer_names
 from bootstrap.errors import DefinitionError
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError, Problem, render_problems
 from bootstrap.spelling import quoted
 from bootstrap.variable import KEY, LONGEST, Layer, Layering, Reference, Setting, is_reserved, is_too_long, parse_value

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.commits import ABSENT
 from bootstrap.dotenv_file import parse_dotenv
 from bootstrap.explanation import MASK
+from bootstrap.frozen import dataclass
 from bootstrap.problem import FlawedError
 from bootstrap.variable import KEY, parse_value
 from bootstrap.world.config.revisions import read_repository, survey_working_tree

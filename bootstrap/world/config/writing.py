@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import parse_catalog
@@ -13,6 +12,7 @@ from bootstrap.commits import ABSENT
 from bootstrap.edited_layer import edit_layer, is_line, render_files
 from bootstrap.edits import Impact, diff_surveys
 from bootstrap.errors import DefinitionError, Locked, Refused
+from bootstrap.frozen import dataclass
 from bootstrap.importing import check_target, own_layer
 from bootstrap.spelling import harmless
 from bootstrap.survey import survey_edited

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bootstrap.checkup import judge_clock
 from bootstrap.diagnosis import Finding, ok, warn
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 from bootstrap.world import clock
 from bootstrap.world.ec2.instance import Instance

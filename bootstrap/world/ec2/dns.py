@@ -7,11 +7,11 @@ its region that are gone; of other regions it can't know.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bootstrap.errors import TagError, Unavailable
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import listed, quoted
 from bootstrap.world import aws
 

@@ -15,11 +15,12 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ApplyFailed, BootstrapError, DefinitionError, Refused, TagError, Unavailable
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 from bootstrap.world.aws import DeniedError, UnconfiguredError
 from bootstrap.world.ec2.clerk import Clerk, NoAnswerError, quote

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bootstrap.frozen import dataclass
 from bootstrap.world import clock
 from bootstrap.world.imds import MetadataService, metadata_endpoint
 

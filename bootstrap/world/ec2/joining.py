@@ -6,11 +6,11 @@ be done again; whatever can be done is done, and all that went wrong is told tog
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ApplyFailed, TagError, Unavailable
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted
 from bootstrap.world import clock as house_clock
 from bootstrap.world.ec2.dns import Resolver
@@ -75,7 +75,10 @@ def leave(  # noqa: PLR0913 - an errand takes all that it needs, by keyword
         if not force:
             raise
         errors.append(error)  # the name can be left all the same
-    targets = [_Own(balancer, group, _target(group, instance_id, address), tuple(ports)) for group in found]
+    targets = [
+        _Own(balancer=balancer, group=group, target=_target(group, instance_id, address), ports=tuple(ports))
+        for group in found
+    ]
     if not force:
         _refuse_last(targets)
     if dns is not None:
@@ -136,7 +139,7 @@ def _take(resolver: Resolver, dns: str, instance_id: str) -> None:
         resolver.take(name, instance_id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Own:
     """This box in one group."""
 

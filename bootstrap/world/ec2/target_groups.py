@@ -5,11 +5,11 @@ A target is an id and a port; the id is the instance, or its address where the g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import TagError
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import did_you_mean, quoted
 from bootstrap.world import aws
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ApplyFailed, BootstrapError, Unavailable
+from bootstrap.frozen import dataclass
 from bootstrap.spelling import listed
 from bootstrap.traffic import Traffic, parse_traffic, render_traffic
 from bootstrap.world import clock, disk
