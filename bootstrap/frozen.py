@@ -23,13 +23,16 @@ T = TypeVar("T")
 def _make(cls: type[T]) -> type[T]:
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True, kw_only=True)(cls)
     fields = dataclasses.fields(made)
+    compared = tuple(field.name for field in fields if field.compare)
+    values: Callable[[object], Any] = attrgetter(*compared) if compared else lambda _: ()
     methods = {
+        "__init__": _init_of(made, fields),
         "__repr__": _repr_of(tuple(field.name for field in fields if field.repr)),
-        **_comparison_of(tuple(field.name for field in fields if field.compare)),
+        "__eq__": _eq_of(values),
+        "__hash__": lambda self: hash((type(self), values(self))),
         "__setattr__": _refuse_to_set,
         "__delattr__": _refuse_to_delete,
     }
-    made.__init__ = _init_of(made, fields)
     for name, method in methods.items():
         if name not in cls.__dict__:
             setattr(made, name, method)
@@ -43,7 +46,7 @@ def _init_of(made: Any, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[
         (field.name, field.default_factory) for field in fields if field.default_factory is not dataclasses.MISSING
     ]
 
-    def __init__(self: object, **given: Any) -> None:  # noqa: N807 - it becomes that of the class
+    def init(self: object, **given: Any) -> None:
         values = {**defaults, **given}
         for name, factory in factories:
             if name not in values:
@@ -56,7 +59,7 @@ def _init_of(made: Any, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[
         except KeyError:
             raise TypeError(_describe_mismatch(made, values)) from None
 
-    return __init__
+    return init
 
 
 def _describe_mismatch(made: Any, values: dict[str, Any]) -> str:
@@ -67,23 +70,18 @@ def _describe_mismatch(made: Any, values: dict[str, Any]) -> str:
 
 
 def _repr_of(names: tuple[str, ...]) -> Callable[[object], str]:
-    def __repr__(self: object) -> str:  # noqa: N807 - likewise
+    def show(self: object) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{type(self).__qualname__}({shown})"
 
-    return __repr__
+    return show
 
 
-def _comparison_of(names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
-    values: Callable[[object], Any] = attrgetter(*names) if names else lambda _: ()
+def _eq_of(values: Callable[[object], Any]) -> Callable[[object, object], bool]:
+    def equals(self: object, other: object) -> bool:
+        return bool(values(self) == values(other)) if type(other) is type(self) else NotImplemented
 
-    def __eq__(self: object, other: object) -> bool:  # noqa: N807 - likewise
-        return bool(values(self) == values(other)) if other.__class__ is self.__class__ else NotImplemented
-
-    def __hash__(self: object) -> int:  # noqa: N807 - likewise
-        return hash((type(self), values(self)))
-
-    return {"__eq__": __eq__, "__hash__": __hash__}
+    return equals
 
 
 def _refuse_to_set(_self: object, name: str, _value: object) -> None:
