@@ -25,6 +25,7 @@ class ProgramStatus:
     program: ObservedProgram | None
     ready: bool
     failing: str | None = None  # why its check fails
+    left_behind: bool = False  # it runs without a supervisor, because that has died
 
     @property
     def health(self) -> str:
@@ -84,10 +85,12 @@ def judge_status(
     observed: Observed,
     ready: Collection[str],
     failing: Mapping[str, str] | None = None,
+    left_behind: Collection[str] = (),
 ) -> Status:
     """Put together what is wanted and what is.
 
-    ``ready`` names the programs known to be ready, ``failing`` those whose check fails, with the reason.
+    ``ready`` names the programs known to be ready, ``failing`` those whose check fails, with the reason,
+    ``left_behind`` those that run without a supervisor.
     """
     why = failing or {}
     units = {unit.name: unit for unit in generation.units} if generation else {}
@@ -100,6 +103,7 @@ def judge_status(
             program=running.get(name),
             ready=name in ready,
             failing=why.get(name),
+            left_behind=name in left_behind,
         )
         for name in names
     )
@@ -152,6 +156,7 @@ def _render_program(status: ProgramStatus) -> dict[str, Any]:
         "last_exit": last and {"code": last.code, "signal": last.signal, "cause": last.cause, "at": _moment(last.at)},
         "ready": status.ready,
         "outdated": status.is_outdated,
+        "left_behind": status.left_behind,
         "health": status.health,
         "port": unit.port if unit else None,
         "fingerprint": program.fingerprint if program else unit.fingerprint if unit else None,

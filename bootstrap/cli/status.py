@@ -38,7 +38,13 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     supervisor = supervisord.connect(settings.box)
     generation = store.read_current(settings.box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
-    found = judge_status(generation, observed, _read_ready(settings, generation, observed), read_failing(settings.box))
+    found = judge_status(
+        generation,
+        observed,
+        _read_ready(settings, generation, observed),
+        read_failing(settings.box),
+        _read_left_behind(settings, observed),
+    )
     lives = {}
     if programs and (found.programs or found.generation is not None):
         found = found.only(select_programs(programs, found.services))
@@ -46,7 +52,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     if as_json:
         print_json(render_status(found, lives))
     else:
-        _print(found, _read_left_behind(settings, observed))
+        _print(found)
         for name in lives:
             _print_lives(name, lives[name])
     return 0 if found.is_converged else EXIT_NOT_CONVERGED
@@ -97,13 +103,13 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _print(found: Status, left_behind: set[str]) -> None:
+def _print(found: Status) -> None:
     if found.generation is None and not found.programs:
         click.echo('nothing runs here; "bootstrap up" starts what the tags say')
         return
     rows = [
         ("PROGRAM", "STATE", "PID", "AGE", "RESTARTS", "PORT", "LAST EXIT"),
-        *(_row(p, left_behind) for p in found.programs),
+        *(_row(program) for program in found.programs),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
@@ -114,14 +120,14 @@ def _print(found: Status, left_behind: set[str]) -> None:
     if found.generation is not None:
         word = "converged" if found.is_converged else "not converged"
         click.echo(f"{describe_box(found.generation)}, generation {found.generation.id}: {word}")
-    if left_behind:
+    if any(program.left_behind for program in found.programs):
         click.echo('the supervisor has died, and what is left behind runs on without it: "bootstrap up" starts it anew')
 
 
-def _row(status: ProgramStatus, left_behind: set[str]) -> tuple[str, ...]:
+def _row(status: ProgramStatus) -> tuple[str, ...]:
     program: Any = status.program
     state = status.state
-    if status.name in left_behind:
+    if status.left_behind:
         state = "left behind"
     elif status.is_outdated:
         state = f"{status.state} (outdated)" if status.unit else f"{status.state} (not wanted)"

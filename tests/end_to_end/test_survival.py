@@ -38,6 +38,8 @@ def test_after_kill_9_of_supervisord_up_ends_the_old_tree_before_it_starts_the_n
         f"review, generation {os.path.basename(os.readlink(sandbox.state / 'current'))}: not converged",
         'the supervisor has died, and what is left behind runs on without it: "bootstrap up" starts it anew',
     ]
+    told = [(p["name"], p["state"], p["left_behind"]) for p in sandbox.status()["programs"]]
+    assert told == [("api-web", "stopped", True), ("web-web", "stopped", True)]
     assert sandbox.run("stop", code=75).stderr == (
         'error: cannot act on programs by hand: no supervisor runs on this box\n  way out: run "bootstrap up"\n'
     )
