@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RULES = {
-    "unplannable": "definitions that no box can run side by side, though a mode says so",
+    "unplannable": "definitions that no box can run in some mode",
     "unreadable": "a name, file or link that cannot be a variable, or a line of a .env that cannot be read",
     "unread-layer": "a directory that no service reads in any mode",
     "misplaced": "a variable in no layer, a misspelt name of settings, a Procfile beside a service.yaml",

@@ -14,7 +14,7 @@ from bootstrap.frozen import dataclass
 from bootstrap.lint_environments import judge_environments, readers_of
 from bootstrap.lint_guard import judge_guards
 from bootstrap.lint_values import judge_values
-from bootstrap.misplaced import judge_folder, judge_procfiles, judge_top
+from bootstrap.misplaced import judge_folder, judge_procfiles, judge_top, possible_layers
 from bootstrap.spelling import did_you_mean, listed, quoted
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bootstrap.definition import Catalog
     from bootstrap.guard import Guard
     from bootstrap.misplaced import Misplaced
-    from bootstrap.survey import Surveyed
+    from bootstrap.survey import Surveyed, Unplannable
     from bootstrap.variable import Layer, Layering
 
 
@@ -34,6 +34,7 @@ class Repository:
     catalog: Catalog
     layering: Layering
     surveyed: Sequence[Surveyed]
+    unplannable: Sequence[Unplannable] = ()
     folders: Collection[str]  # below config/, that hold something
     cut: Collection[str]  # files with more than the one line that counts
     top: Collection[str] = ()  # files directly in config/
@@ -51,14 +52,38 @@ def lint_repository(repository: Repository) -> list[Finding]:
         *_unread_layers(repository, readers),
         *_misplaced(repository),
         *_unknown_services(repository),
+        *_unplannable(repository),
     }
     return sorted(findings, key=lambda finding: (finding.file, finding.line, finding.rule, finding.text))
 
 
+def _unplannable(repository: Repository) -> Iterator[Finding]:
+    """A warning where only modes that run everything are meant: nobody has to use those."""
+    modes: dict[str, list[Unplannable]] = {}
+    for one in repository.unplannable:
+        for problem in one.problems:
+            modes.setdefault(problem, []).append(one)
+    for problem, meant in modes.items():
+        text, where, way_out = (line.strip() for line in problem.split("\n"))
+        *others, file = where.removeprefix("where: ").split(", ")
+        beside = f" ({', '.join(others)})" if others else ""
+        yield Finding(
+            rule="unplannable",
+            severity="warning" if all(one.service is None for one in meant) else "error",
+            file=file,
+            line=0,
+            text=f"in {', '.join(dict.fromkeys(one.mode for one in meant))}: {text}{beside}",
+            way_out=way_out.removeprefix("way out: "),
+        )
+
+
 def _unread_layers(repository: Repository, readers: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+    """What would be read if it could be planned is not what is wrong."""
+    order, catalog = repository.layering.order, repository.catalog
+    meant = {name for one in repository.unplannable for name in possible_layers(order, catalog, one.mode, one.service)}
     for name in repository.folders:
         layer: Layer = repository.layering.layers[name]
-        if layer.name in readers:
+        if layer.name in readers or name in meant:
             continue
         known = {reader.removeprefix("config/") for reader in readers if reader.startswith("config/")}
         yield _finding("unread-layer", judge_folder(name, known))

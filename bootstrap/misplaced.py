@@ -85,14 +85,19 @@ def judge_procfiles(services: Iterable[str]) -> Iterator[Misplaced]:
         )
 
 
-def possible_layers(order: Iterable[str], catalog: Catalog) -> set[str]:
-    """Every directory below ``config/`` that stands for a mode, a service and a process that there are."""
-    processes = [(name, process) for name, service in catalog.services.items() for process in service.processes]
+def possible_layers(
+    order: Iterable[str], catalog: Catalog, mode: str | None = None, service: str | None = None
+) -> set[str]:
+    """Every directory below ``config/`` that stands for a mode, a service and a process that there are.
+
+    With a mode or a service, those for that one alone.
+    """
+    services = catalog.services if service is None else {service: catalog.services[service]}
+    processes = [(name, process) for name, one in services.items() for process in one.processes]
     found: set[str] = set()
     for template in order:
-        modes = catalog.modes if "{mode}" in template else ("",)
-        programs = processes if "{process}" in template else [(name, "") for name in catalog.services]
-        for mode, (service, process) in product(modes, programs if "{" in template else [("", "")]):
-            name = template.replace("{mode}", mode).replace("{service}", service).replace("{process}", process)
-            found.add(name)
+        modes = ("",) if "{mode}" not in template else catalog.modes if mode is None else (mode,)
+        programs = processes if "{process}" in template else [(name, "") for name in services]
+        for in_mode, (name, process) in product(modes, programs if "{" in template else [("", "")]):
+            found.add(template.replace("{mode}", in_mode).replace("{service}", name).replace("{process}", process))
     return found

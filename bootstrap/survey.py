@@ -44,19 +44,25 @@ class Survey:
     surveyed: tuple[Surveyed, ...]
 
 
-def plan_modes(catalog: Catalog) -> tuple[list[Plan], list[str]]:
-    """A plan for every mode, and where a mode runs one service for each.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unplannable:
+    """A mode, or a service in one, that no box can be for: two programs on one port, for example."""
 
-    With them what keeps others from being planned, such as two programs on one port: no box can be in that mode.
-    """
+    mode: str
+    service: str | None  # where the mode runs one
+    problems: tuple[str, ...]
+
+
+def plan_modes(catalog: Catalog) -> tuple[list[Plan], list[Unplannable]]:
+    """A plan for every mode, and where a mode runs one service for each; with them those that cannot be planned."""
     plans: list[Plan] = []
-    problems: list[str] = []
+    unplannable: list[Unplannable] = []
     for identity in _identities(catalog):
         try:
             plans.append(resolve_plan(identity, catalog))
         except DefinitionError as error:
-            problems += error.problems
-    return plans, list(dict.fromkeys(problems))
+            unplannable.append(Unplannable(mode=identity.mode, service=identity.service, problems=error.problems))
+    return plans, unplannable
 
 
 def all_layer_names(plans: list[Plan], order: tuple[str, ...]) -> dict[str, None]:

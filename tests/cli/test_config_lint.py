@@ -323,14 +323,38 @@ def test_a_review_mode_must_not_read_a_layer_of_production(findings, root):
 def test_services_that_never_meet_are_judged_though_they_share_a_port(findings, root):
     root.service("third", "processes: {web: {command: x, port: 8001}}\n")
     root.config("services/third/production/LEVEL", b"x\r\n")
+    where = "services/third/service.yaml"
+    clash = (
+        'cannot plan program "third-web": port 8001 is also the port of program "api-web" (services/api/service.yaml)'
+    )
+    assert findings() == [
+        ("error", "stray", "config/services/third/production/LEVEL:1", "LEVEL ends in a carriage return"),
+        ("warning", "unplannable", where, f"in development, review: {clash}"),
+    ]
+
+
+def test_a_layer_is_not_called_unread_because_its_mode_cannot_be_planned(findings, root):
+    root.service("third", "processes: {web: {command: x, port: 8001}}\n")
+    root.config("modes/review/LEVEL", "x")
+    root.config("services/third/review/LEVEL", "y")
+    root.config("services/third/reveiw/LEVEL", "y")
+    found = [(severity, rule, place) for severity, rule, place, _ in findings()]
+    assert found == [
+        ("error", "unread-layer", "config/services/third/reveiw"),
+        ("warning", "unplannable", "services/third/service.yaml"),
+    ]
+
+
+def test_what_no_box_of_a_mode_with_one_service_could_run_is_an_error(findings, root):
+    root.service("third", "health: {port: 8009}\nprocesses: {web: {command: x, port: 8009}}\n")
+    root.config("services/third/production/LEVEL", "y")
     assert findings() == [
         (
-            "warning",
+            "error",
             "unplannable",
-            "services",
-            'cannot plan program "third-web": port 8001 is also the port of program "api-web"',
-        ),
-        ("error", "stray", "config/services/third/production/LEVEL:1", "LEVEL ends in a carriage return"),
+            "services/third/service.yaml",
+            'in staging, production: cannot plan program "third-web": port 8009 is also the port of the health endpoint',
+        )
     ]
 
 

@@ -14,7 +14,7 @@ from bootstrap.world.config.tree import read_folders, read_procfiles, read_top
 from bootstrap.world.sources import read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from bootstrap.box import Box
 
@@ -27,34 +27,21 @@ def read_repository(box: Box) -> tuple[Repository, list[Finding]]:
     catalog = parse_catalog(read_sources(box))
     said, rules = read_layers_file(box), read_rules(box)
     order = ORDER if said is None else said.order
-    (plans, clashes), folders = plan_modes(catalog), read_folders(box)
+    (plans, unplannable), folders = plan_modes(catalog), read_folders(box)
     inspected = inspect_layers(box, [*all_layer_names(plans, order), *folders])
     layering = Layering(order=order, layers={name: one.layer for name, one in inspected.items()}, rules=rules)
     repository = Repository(
         catalog=catalog,
         layering=layering,
         surveyed=survey_environments(plans, layering, box),
+        unplannable=unplannable,
         folders=folders,
         cut={file for one in inspected.values() for file in one.cut},
         top=read_top(box),
         procfiles=read_procfiles(box, catalog),
         guards={} if said is None else said.guards,
     )
-    return repository, [*_unplannable(clashes), *_unreadable(inspected.values())]
-
-
-def _unplannable(clashes: Iterable[str]) -> Iterator[Finding]:
-    """A warning: where every box runs one service, nobody ever meets the clash."""
-    for clash in clashes:
-        text, *_, way_out = clash.split("\n")
-        yield Finding(
-            rule="unplannable",
-            severity="warning",
-            file="services",
-            line=0,
-            text=text,
-            way_out=way_out.strip().removeprefix("way out: "),
-        )
+    return repository, _unreadable(inspected.values())
 
 
 def _unreadable(inspected: Iterable[Inspected]) -> list[Finding]:
