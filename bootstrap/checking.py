@@ -65,16 +65,18 @@ def judge_box(
     unready: Sequence[str],
     checked: Mapping[str, Checked],
     checks: Mapping[str, Check],
-    is_draining: bool,
+    draining: str | None,
     most_fail_alike: bool = False,
 ) -> BoxHealth:
     """Judge the box; ``unready`` names wanted programs that do not run, ready, as they should.
 
+    ``draining`` is why it is to get no requests, whatever runs.
+
     ``most_fail_alike`` says that most boxes of the group fail the same hard check: then this one is not what is wrong,
     and replacing it would help nobody.
     """
-    if is_draining:
-        return BoxHealth(word="draining", reasons=("it is about to stop",))
+    if draining is not None:
+        return BoxHealth(word="draining", reasons=(draining,))
     if unready:
         return BoxHealth(word="starting", reasons=tuple(f"{name} is not ready" for name in unready))
     failing = {name: known for name, known in checked.items() if known.is_failing and name in checks}

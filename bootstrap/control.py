@@ -10,7 +10,7 @@ from bootstrap.reconcile import Action, Replace, Start, stopped_by
 from bootstrap.rendering import waves_of
 from bootstrap.spelling import listed
 from bootstrap.traffic import parse_traffic
-from bootstrap.world import abandoned, by_hand, clock, lock, processes, readiness, store, supervisord
+from bootstrap.world import abandoned, by_hand, clock, kept_out, lock, processes, readiness, store, supervisord
 from bootstrap.world.apply import Apply, Outcome
 from bootstrap.world.ec2 import traffic
 from bootstrap.world.stopping import Stopper, Supervised
@@ -95,11 +95,11 @@ def drain(box: Box, say: Say, *, force: bool) -> None:
     """
     store.open_state(box)
     with lock.held(box, "drain", wait_s=60.0, say=lambda text: say("", text)):
-        traffic.keep_out(box, "it was drained by hand")  # first: whoever watches would join again
+        kept_out.keep_out(box, kept_out.DRAINED)  # first: whoever watches would join again
         try:
             traffic.leave(box, lambda text: say("", text), force=force)
         except BootstrapError:
-            traffic.let_in(box)
+            kept_out.let_in(box)
             raise
 
 
@@ -107,7 +107,7 @@ def undrain(box: Box, say: Say) -> None:
     """Let requests in again, as soon as what they reach is ready; raises what joining raises."""
     store.open_state(box)
     with lock.held(box, "undrain", wait_s=60.0, say=lambda text: say("", text)):
-        traffic.let_in(box)
+        kept_out.let_in(box)
         _join(box, store.read_current(box), say)
 
 

@@ -35,7 +35,7 @@ def test_a_restart_is_asked_for_once_and_only_where_the_definition_wants_it():
 
 
 def judge(**changes):
-    facts = {"unready": [], "checked": {}, "checks": {"api-web": HARD}, "is_draining": False} | changes
+    facts = {"unready": [], "checked": {}, "checks": {"api-web": HARD}, "draining": None} | changes
     return judge_box(**facts)
 
 
@@ -47,7 +47,7 @@ def judge(**changes):
         ({"checked": {"api-web": FAILING}}, "failing", ("api-web: is silent",)),
         ({"checked": {"api-web": FAILING}, "checks": {"api-web": SOFT}}, "degraded", ("api-web: is silent",)),
         ({"checked": {"api-web": FAILING}, "most_fail_alike": True}, "degraded", ("api-web: is silent",)),
-        ({"checked": {"api-web": FAILING}, "is_draining": True}, "draining", ("it is about to stop",)),
+        ({"checked": {"api-web": FAILING}, "draining": "it is on standby"}, "draining", ("it is on standby",)),
     ],
 )
 def test_the_word_for_load_balancers(changes, word, reasons):

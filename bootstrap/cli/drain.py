@@ -9,6 +9,7 @@ import click
 from bootstrap import control
 from bootstrap.cli.options import FORCE
 from bootstrap.cli.output import Voice, print_json
+from bootstrap.world import kept_out
 from bootstrap.world.ec2 import traffic
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def undrain(settings: Settings, *, as_json: bool) -> int:
 
 
 def _print(settings: Settings, voice: Voice, *, as_json: bool) -> int:
-    is_drained = traffic.read_kept_out(settings.box) is not None
+    is_drained = kept_out.read_reason(settings.box) is not None
     if as_json:
         print_json({"drained": is_drained, "registered": traffic.is_joined(settings.box)})
     else:
-        voice.line("drained" if is_drained else "not drained")
+        voice.line('drained until "bootstrap undrain"' if is_drained else "no longer drained")
     return 0

@@ -9,7 +9,7 @@ import click
 from bootstrap.cli.output import describe_box, describe_duration, print_json
 from bootstrap.patterns import select_programs
 from bootstrap.status import ProgramStatus, Status, judge_status, render_status
-from bootstrap.world import clock, ledger_file, store, supervisord
+from bootstrap.world import clock, kept_out, ledger_file, store, supervisord
 from bootstrap.world.checks_record import read_failing
 from bootstrap.world.ready_record import ReadyRecord
 
@@ -52,7 +52,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     if as_json:
         print_json(render_status(found, lives))
     else:
-        _print(found)
+        _print(found, kept_out.read_reason(settings.box))
         for name in lives:
             _print_lives(name, lives[name])
     return 0 if found.is_converged else EXIT_NOT_CONVERGED
@@ -103,7 +103,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _print(found: Status) -> None:
+def _print(found: Status, draining: str | None) -> None:
     if found.generation is None and not found.programs:
         click.echo('nothing runs here; "bootstrap up" starts what the tags say')
         return
@@ -120,6 +120,9 @@ def _print(found: Status) -> None:
     if found.generation is not None:
         word = "converged" if found.is_converged else "not converged"
         click.echo(f"{describe_box(found.generation)}, generation {found.generation.id}: {word}")
+    if draining is not None:
+        way_out = '; "bootstrap undrain" ends that' if draining == kept_out.DRAINED else ""
+        click.echo(f"no requests are to come here: {draining}{way_out}")
     if any(program.left_behind for program in found.programs):
         click.echo('the supervisor has died, and what is left behind runs on without it: "bootstrap up" starts it anew')
 

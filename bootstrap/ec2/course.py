@@ -14,7 +14,7 @@ from bootstrap.notices import pick_ours
 from bootstrap.phases import BootReport, Phase, describe_failure, describe_phase, describe_reason, render_report
 from bootstrap.request import Witness
 from bootstrap.traffic import parse_traffic
-from bootstrap.world import clock, console, disk
+from bootstrap.world import clock, console, disk, kept_out
 from bootstrap.world.ec2 import traffic
 from bootstrap.world.notify import Notify
 
@@ -93,7 +93,7 @@ class Course(Witness, Duty):
     def _is_registered(self, generation: Generation) -> bool:
         """Whether it gets the requests that it is meant to get; a box that is kept out is meant to get none."""
         wanted, box = parse_traffic(generation.traffic), self._situation.box
-        if wanted is None or self._situation.instance is None or traffic.read_kept_out(box) is not None:
+        if wanted is None or self._situation.instance is None or kept_out.read_reason(box) is not None:
             return True
         joined = traffic.read_joined(box)
         return joined is not None and joined.is_whole and joined.traffic == wanted

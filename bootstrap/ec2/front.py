@@ -10,7 +10,7 @@ from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.errors import BootstrapError, Locked
 from bootstrap.notices import Withdraw
 from bootstrap.traffic import parse_traffic
-from bootstrap.world import by_hand, clock, lock, store
+from bootstrap.world import by_hand, clock, kept_out, lock, store
 from bootstrap.world.ec2 import traffic
 
 if TYPE_CHECKING:
@@ -69,16 +69,16 @@ class Front(Duty):
     def _heed(self, change: Withdraw | Serve) -> None:
         if isinstance(change, Withdraw):
             self._say(change.reason)
-            traffic.keep_out(self._situation.box, _STANDBY)
+            kept_out.keep_out(self._situation.box, _STANDBY)
         self._due = 0.0
 
     def _read_kept_out(self) -> str | None:
         """Why it is to get no requests; that standby is over may have happened while nobody watched."""
         box = self._situation.box
-        why = traffic.read_kept_out(box)
+        why = kept_out.read_reason(box)
         if why != _STANDBY or self._notices.target_state != "InService":
             return why
-        traffic.let_in(box)
+        kept_out.let_in(box)
         return None
 
     def _serves(self, wanted: Traffic) -> bool:
@@ -109,7 +109,7 @@ class Front(Duty):
 
     def _leave(self) -> None:
         """It runs on, so nothing is cut off, and there is nothing to wait for."""
-        if traffic.read_kept_out(self._situation.box) is not None:
+        if kept_out.read_reason(self._situation.box) is not None:
             give_up = partial(self._unless_ending, None)
             traffic.leave(self._situation.box, self._say, force=True, give_up=give_up)
 

@@ -9,9 +9,8 @@ from bootstrap.duty import Duty
 from bootstrap.page.documents import render_documents
 from bootstrap.page.server import Server
 from bootstrap.status import Status, judge_status
-from bootstrap.world import by_hand, processes, readiness
+from bootstrap.world import by_hand, kept_out, processes, readiness
 from bootstrap.world.checks import Checks
-from bootstrap.world.ec2 import traffic
 from bootstrap.world.ready_record import ReadyRecord
 
 if TYPE_CHECKING:
@@ -98,5 +97,5 @@ class HealthPage(Duty):
             checked=self._checks.checked,
             checks=self._checks.checks,
             most_fail_alike=self.most_fail_alike,
-            is_draining=self._is_draining or traffic.read_kept_out(self._box) is not None,
+            draining="it is about to stop" if self._is_draining else kept_out.read_reason(self._box),
         )

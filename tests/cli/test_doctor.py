@@ -809,6 +809,19 @@ def test_programs_in_trouble(sandbox):
     assert found[3] == ok(f"it answers (pid {sandbox.daemon}); 1 of 3 programs are running")
 
 
+def test_a_box_that_was_drained(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    sandbox.run("drain")
+    assert look(sandbox)["supervisor"][0] == {
+        "level": "warn",
+        "text": "no requests are to come here: it was drained by hand",
+        "way_out": "bootstrap undrain",
+    }
+    sandbox.run("undrain")
+    assert len(look(sandbox)["supervisor"]) == 1
+
+
 def test_a_supervisor_that_has_died(sandbox):
     sandbox.sleeper("api")
     sandbox.run("up")

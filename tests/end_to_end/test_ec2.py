@@ -329,7 +329,10 @@ def test_drain_and_undrain(sandbox, aws, make_box):
     before = sandbox.pids()
     assert box.run("drain", "--json").json == {"drained": True, "registered": False}
     assert (box.id, port) not in aws.targets(group) or aws.target_state(group, box.id, port) == "draining"
-    box.wait_for("health: draining")
+    box.wait_for("health: draining; it was drained by hand")
+    assert box.run("status").stdout.endswith(
+        'no requests are to come here: it was drained by hand; "bootstrap undrain" ends that\n'
+    )
     assert "registered" not in box.run("restart").stdout
     assert sandbox.pids() != before
     assert box.run("undrain", "--json").json == {"drained": False, "registered": True}

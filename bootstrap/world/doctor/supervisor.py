@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.diagnosis import Finding, ok, warn
 from bootstrap.spelling import listed
-from bootstrap.world import processes, supervisord
+from bootstrap.world import kept_out, processes, supervisord
 from bootstrap.world.checks_record import read_failing
 
 if TYPE_CHECKING:
@@ -31,7 +31,14 @@ def examine(box: Box) -> tuple[Observed, list[Finding]]:
         observed = supervisor.observe()
     finally:
         supervisor.close()
-    return observed, [*_describe_programs(observed, read_failing(box))]
+    return observed, [*_describe_draining(box), *_describe_programs(observed, read_failing(box))]
+
+
+def _describe_draining(box: Box) -> Iterator[Finding]:
+    why = kept_out.read_reason(box)
+    if why is not None:
+        way_out = "bootstrap undrain" if why == kept_out.DRAINED else "take it off standby in its group"
+        yield warn(f"no requests are to come here: {why}", way_out)
 
 
 def _describe_absence(box: Box) -> Iterator[Finding]:

@@ -2,8 +2,7 @@
 
 A record in the run directory says what was joined. It is written before joining and removed after leaving, and while
 either is under way it says that it is not whole: so whoever is killed in between leaves, and joins, rather once too
-often. A mark in the state directory keeps a box out, whatever runs
-on it, until it is taken away: a person has drained it, or its group has put it on standby.
+often. What keeps a box out altogether is in ``kept_out.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from bootstrap.errors import ApplyFailed, BootstrapError, Unavailable
 from bootstrap.frozen import dataclass
 from bootstrap.spelling import listed
 from bootstrap.traffic import Traffic, parse_traffic, render_traffic
-from bootstrap.world import clock, disk
+from bootstrap.world import clock, disk, kept_out
 from bootstrap.world.ec2.instance import Instance, read_instance
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def join(box: Box, traffic: Traffic, say: Callable[[str], None], *, give_up: Cal
     Raises TagError for a target group or zone that does not exist, Unavailable, and what else AWS refuses.
     """
     joined = read_joined(box)
-    if read_kept_out(box) is not None or (joined is not None and joined.is_whole and joined.traffic == traffic):
+    if kept_out.read_reason(box) is not None or (joined is not None and joined.is_whole and joined.traffic == traffic):
         return
     instance = joined.instance if joined is not None else read_instance(_INSTANCE_S)
     if instance is None:
@@ -122,22 +121,6 @@ def read_joined(box: Box) -> Joined | None:
     return None if traffic is None else Joined(traffic=traffic, instance=instance, is_whole=raw.get("whole") is True)
 
 
-def read_kept_out(box: Box) -> str | None:
-    """Why this box is to get no requests, ``None`` if it may."""
-    raw = disk.read_mapping(_mark(box))
-    return str(raw["why"]) if "why" in raw else None
-
-
-def keep_out(box: Box, why: str) -> None:
-    """From now on, and across reboots."""
-    disk.write_durably(_mark(box), json.dumps({"why": why}).encode())
-
-
-def let_in(box: Box) -> None:
-    """The opposite."""
-    disk.remove_if_there(_mark(box))
-
-
 def _run(
     name: str,
     instance: Instance,
@@ -206,7 +189,3 @@ def _write(box: Box, joined: Joined) -> None:
         "whole": joined.is_whole,
     }
     disk.write_for_this_boot(box.traffic, json.dumps(document).encode())
-
-
-def _mark(box: Box) -> str:
-    return f"{box.state}/kept-out.json"
