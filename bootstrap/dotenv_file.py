@@ -26,6 +26,11 @@ def parse_dotenv(content: bytes) -> dict[str, str]:
     return _parse(content, _find_fault)
 
 
+def parse_foreign(content: bytes) -> dict[str, str]:
+    """The same for a file that was not written for bootstrap: who takes it over judges the names."""
+    return _parse(content, _find_wrong_form)
+
+
 def parse_secrets(content: bytes) -> dict[str, str]:
     """The same for ``ssm:/name=value`` and ``'secret:id#key'=value``, where a reference stands before the ``=``."""
     return _parse(content, _find_fault_of_secret)
@@ -80,14 +85,24 @@ def _parse(content: bytes, find_fault: Callable[[Binding], str | None]) -> dict[
     return values
 
 
-def _find_fault(binding: Binding) -> str | None:
+def _find_wrong_form(binding: Binding) -> str | None:
     if binding.error:
-        return "should be like KEY=value"
-    key, value = binding.key, binding.value
-    if key is None:
-        return None  # a comment or an empty line
-    if value is None:
+        return "should be like KEY=value" + (", with the quote closed" if _opens_quote(binding) else "")
+    if binding.key is not None and binding.value is None:
         return "should be like KEY=value, not without a ="
+    return None
+
+
+def _opens_quote(binding: Binding) -> bool:
+    value = binding.original.string.partition("=")[2].strip()
+    quote = value[:1]
+    return quote in {"'", '"'} and value.count(quote) - value.count(f"\\{quote}") == 1
+
+
+def _find_fault(binding: Binding) -> str | None:
+    key, value = binding.key, binding.value
+    if key is None or value is None:  # a comment or an empty line, unless it is wrong
+        return _find_wrong_form(binding)
     if not KEY.fullmatch(key):
         return "what stands before = is no name for a variable; use letters, digits and _, no digit first"
     if is_reserved(key):

@@ -114,7 +114,7 @@ def envdir(settings: Settings, *, directory: str, without: tuple[str, ...], targ
     from bootstrap.world.config.layers import read_envdir  # noqa: PLC0415 - not for --help
 
     _check(settings, target)
-    values = {key: setting.value for key, setting in read_envdir(directory).settings.items()}
+    values = {key: setting.value for key, setting in read_envdir(directory, without).settings.items()}
     _bring(settings, target, leave_out(values, without))
 
 

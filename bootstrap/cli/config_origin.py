@@ -33,9 +33,9 @@ def read_heroku(app: str, file: str | None) -> dict[str, str]:
 
 def read_dotenv(file: str) -> dict[str, str]:
     """The variables of a dotenv file."""
-    from bootstrap.dotenv_file import parse_dotenv  # noqa: PLC0415 - not for --help
+    from bootstrap.dotenv_file import parse_foreign  # noqa: PLC0415 - not for --help
 
-    return _parse(file, _read_file(file), parse_dotenv)
+    return _parse(file, _read_file(file), parse_foreign)
 
 
 def leave_out(values: Mapping[str, V], without: tuple[str, ...]) -> dict[str, V]:

@@ -95,7 +95,7 @@ def envdir(settings: Settings, *, directory: str, without: tuple[str, ...], whos
     from bootstrap.world.config.layers import read_envdir  # noqa: PLC0415 - likewise
 
     environments = _load(settings, whose)
-    settings_there = leave_out(read_envdir(directory).settings, without)
+    settings_there = leave_out(read_envdir(directory, without).settings, without)
     values = {key: one.value for key, one in settings_there.items() if not isinstance(one.value, Reference)}
     return _compare(environments, values, whose, directory, as_json=as_json)
 

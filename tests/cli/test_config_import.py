@@ -245,6 +245,28 @@ def test_a_dotenv_file_goes_to_the_layer_that_is_named(shown, root):
         ]
 
 
+def test_what_only_bootstrap_sets_can_be_left_out(shown, refusal, root, tmp_path):
+    file, old = tmp_path / "old.env", tmp_path / "old"
+    file.write_text("PORT=3\nA=1\nMY-KEY=2\n")
+    old.mkdir()
+    (old / "PORT").write_text("3\n")
+    (old / "A").write_text("1\n")
+    way_out = "give it another name where it comes from, or leave it out with --without"
+    words = ("--service", "api", "--mode", "review")
+    assert refusal("import", "dotenv", str(file), *words) == (
+        f'cannot import variable "PORT": bootstrap alone sets it\n  way out: {way_out}\n'
+        'cannot import variable "MY-KEY": it is no name for a variable (letters, digits and _, no digit first)\n'
+        f"  way out: {way_out}"
+    )
+    shown("import", "dotenv", str(file), *words, "--without", "PORT", "--without", "MY-KEY")
+    assert tree(root) == {"services/api/review/A": b"1\n"}
+    shown("import", "envdir", str(old), "--common", "--without", "PORT")
+    assert tree(root) == {"services/api/review/A": b"1\n", "common/A": b"1\n"}
+    for kind, where in (("dotenv", file), ("envdir", old)):
+        without = ("--without", "PORT", *(("--without", "MY-KEY") if kind == "dotenv" else ()))
+        shown("verify", kind, str(where), *words, *without, code=0)
+
+
 @pytest.mark.parametrize("words", [(), ("--common", "--mode", "review")])
 def test_exactly_one_layer_has_to_be_named(config, words):
     done = config("import", "dotenv", "x", *words)

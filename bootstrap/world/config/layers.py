@@ -22,7 +22,7 @@ from bootstrap.spelling import quoted
 from bootstrap.variable import KEY, LONGEST, Layer, Layering, Reference, Setting, is_reserved, is_too_long, parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
     from bootstrap.box_settings import BoxSettings
@@ -124,14 +124,17 @@ def read_layers(box: Box, names: Iterable[str]) -> dict[str, Layer]:
     return {name: one.layer for name, one in inspected.items()}
 
 
-def read_envdir(path: str) -> Layer:
-    """A directory anywhere, read as a layer is; raises DefinitionError with all its problems."""
+def read_envdir(path: str, without: Collection[str] = ()) -> Layer:
+    """A directory anywhere, read as a layer is; raises DefinitionError with all its problems.
+
+    What bootstrap alone sets is no problem where the caller goes ``without`` it.
+    """
     try:
         descriptor = os.open(path, _FOLDER_FLAGS)
     except OSError as error:
         raise DefinitionError(_refused_layer(path, str(error.strerror)).message) from None
     try:
-        inspected = _Reading(descriptor, path).read()
+        inspected = _Reading(descriptor, path, without).read()
     finally:
         os.close(descriptor)
     if inspected.unfit:
@@ -246,8 +249,9 @@ def _refused_layer(path: str, cause: str) -> Unfit:
 class _Reading:
     """One directory that is being read, and everything wrong with it."""
 
-    def __init__(self, descriptor: int, where: str) -> None:
+    def __init__(self, descriptor: int, where: str, tolerated: Collection[str] = ()) -> None:
         self._descriptor = descriptor
+        self._tolerated = tolerated  # of what bootstrap alone sets
         self._where = where
         self._unfit: list[Unfit] = []
         self._cut: list[str] = []
@@ -286,7 +290,7 @@ class _Reading:
         key, dot, kind = file.partition(".")
         if not KEY.fullmatch(key) or (dot and kind not in _KINDS):
             raise _misnamed(file)
-        if is_reserved(key):
+        if is_reserved(key) and key not in self._tolerated:
             raise _UnfitError(f"{key} is set by bootstrap alone", "give the variable another name")
         other = self._files.setdefault(key, file)
         if other != file:

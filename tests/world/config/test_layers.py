@@ -101,7 +101,8 @@ def test_a_dotenv_file_is_not_interpolated_and_may_hold_several_lines(box, commo
 
 def test_every_wrong_line_of_a_dotenv_file_is_named_and_none_is_told_back(box, common):
     (common / ".env").write_text(
-        "GOOD=1\n\nhunter2\nKEY.ssm=x\nPORT=80\nBOOTSTRAP_MODE=x\n'unfinished\n" + f"LONG={'x' * LONGEST}\n"
+        "GOOD=1\n\nhunter2\nKEY.ssm=x\nPORT=80\nBOOTSTRAP_MODE=x\n'unfinished\nOPEN=\"open\n"
+        + f"LONG={'x' * LONGEST}\n"
     )
     assert problem_of(box) == (
         "config/common/.env:3: should be like KEY=value, not without a =\n"
@@ -110,7 +111,8 @@ def test_every_wrong_line_of_a_dotenv_file_is_named_and_none_is_told_back(box, c
         "config/common/.env:5: PORT is set by bootstrap alone; give the variable another name\n"
         "config/common/.env:6: BOOTSTRAP_MODE is set by bootstrap alone; give the variable another name\n"
         "config/common/.env:7: should be like KEY=value\n"
-        "config/common/.env:8: LONG is longer than any program's environment can hold"
+        "config/common/.env:8: should be like KEY=value, with the quote closed\n"
+        "config/common/.env:9: LONG is longer than any program's environment can hold"
     )
 
 
