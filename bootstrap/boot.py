@@ -133,15 +133,20 @@ def render(
     box: Box, tags: tuple[Tag, ...], request: Request, say: Say, checkouts: Checkouts | None = None
 ) -> Rendering:
     """tags ─► identity ─► plan ─► environment ─► generation."""
+    layered = layer(box, tags, request, say, checkouts=checkouts)
+    mention_unused(box, layered, say)
+    return render_layered(box, layered, request)
+
+
+def mention_unused(box: Box, layered: Layered, say: Say) -> None:
+    """Say which tags and files are for nothing, though somebody may believe otherwise."""
     from bootstrap.plan import find_idle_refs  # noqa: PLC0415 - see layer
     from bootstrap.world.config.tree import read_misplaced  # noqa: PLC0415 - likewise
 
-    layered = layer(box, tags, request, say, checkouts=checkouts)
     for name in find_idle_refs(layered.plan.identity, layered.catalog):
         say("", f"not used: tag bootstrap:ref.{name}: service {name} has no source")
     for one in read_misplaced(box, layered.catalog, layered.order):
         say("", f"not read: {one.place}: {one.text}")
-    return render_layered(box, layered, request)
 
 
 def render_layered(box: Box, layered: Layered, request: Request) -> Rendering:

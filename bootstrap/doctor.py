@@ -137,6 +137,7 @@ def _look_at_plan(visit: Visit) -> Iterator[Finding]:
     request = replace(visit.request, dry=True)
     try:
         visit.layered = boot.layer(visit.box, visit.tags, request, lambda _, text: said.append(text))
+        boot.mention_unused(visit.box, visit.layered, lambda _, text: said.append(text))
         visit.rendering = boot.render_layered(visit.box, visit.layered, request)
     except BootstrapError:
         yield from map(_describe_notice, said)

@@ -404,6 +404,15 @@ def test_what_plan_reports_is_reported_in_its_words(sandbox):
     )
 
 
+def test_what_nobody_reads_is_a_warning(sandbox):
+    sandbox.sleeper("api")
+    sandbox.config("modes/reveiw/LEVEL", "x")
+    said = sandbox.run("plan").stdout.splitlines()[0]
+    (found, _) = look(sandbox)["plan"]
+    assert (found["level"], found["text"]) == ("warn", said)
+    assert found["text"].startswith("not read: config/modes/reveiw: ")
+
+
 def test_a_box_without_any_program(sandbox):
     assert look(sandbox)["plan"] == [
         {
@@ -473,7 +482,12 @@ def test_commands_that_are_not_there(sandbox):
         },
         missing("api-shell", "processes/shell/ready", "no-such-probe", "on its PATH"),
         missing("api-web", "processes/web/command", "./web", f"in {folder}"),
-        missing("api-web", "processes/web/stop", "./quiesce", f"in {folder}"),
+        {
+            "level": "fail",
+            "text": f'cannot run "./quiesce" for "api-web": {folder}/quiesce can\'t be executed',
+            "where": "services/api/service.yaml: processes/web/stop",
+            "way_out": f"chmod +x {folder}/quiesce",
+        },
         missing("api-worker-1", "processes/worker/command", "no-such-worker", "on its PATH"),
     ]
 

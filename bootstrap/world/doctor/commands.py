@@ -57,10 +57,18 @@ def _describe_commands(programs: list[Program], environments: Mapping[str, Envir
             where = f"{program.service.file}: {key}"
             if (word, where) not in told:
                 told.add((word, where))
-                place = f"in {directory}" if "/" in word else "on its PATH"
-                yield fail(
-                    f'cannot run {quoted(word)} for "{program.name}": there is no such program {place}', _WAY_OUT, where
-                )
+                cause, way_out = _describe_absence(word, directory)
+                yield fail(f'cannot run {quoted(word)} for "{program.name}": {cause}', way_out, where)
+
+
+def _describe_absence(word: str, directory: str) -> tuple[str, str]:
+    """The cause and the way out."""
+    if "/" not in word:
+        return "there is no such program on its PATH", _WAY_OUT
+    file = os.path.normpath(os.path.join(directory, word))
+    if os.path.isfile(file):
+        return f"{file} can't be executed", f"chmod +x {file}"
+    return f"there is no such program in {directory}", _WAY_OUT
 
 
 def _lines_of(program: Program) -> Iterator[tuple[str, str]]:

@@ -101,8 +101,7 @@ def test_a_dotenv_file_is_not_interpolated_and_may_hold_several_lines(box, commo
 
 def test_every_wrong_line_of_a_dotenv_file_is_named_and_none_is_told_back(box, common):
     (common / ".env").write_text(
-        "GOOD=1\n\nhunter2\nKEY.ssm=x\nPORT=80\nBOOTSTRAP_MODE=x\n'unfinished\nOPEN=\"open\n"
-        + f"LONG={'x' * LONGEST}\n"
+        f"GOOD=1\n\nhunter2\nKEY.ssm=x\nPORT=80\nBOOTSTRAP_MODE=x\n'unfinished\nOPEN=\"open\nLONG={'x' * LONGEST}\n"
     )
     assert problem_of(box) == (
         "config/common/.env:3: should be like KEY=value, not without a =\n"
