@@ -43,6 +43,16 @@ class Impact:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outweighed:
+    """A key of a layer that counts for nothing for these services in these modes: a stronger layer sets it too."""
+
+    key: str
+    file: str  # that wins
+    services: tuple[str, ...]
+    modes: tuple[str, ...]
+
+
 def diff_environments(before: Environment, after: Environment, secret: Iterable[str] = ()) -> list[KeyChange]:
     """Keys whose effective values differ, in alphabetical order; ``secret`` are the keys that the service hides."""
     hidden = {*secret, *before.secret, *after.secret}
@@ -68,6 +78,26 @@ def diff_environments(before: Environment, after: Environment, secret: Iterable[
             )
         )
     return changes
+
+
+def find_outweighed(surveyed: Iterable[Surveyed], layer: str, keys: Iterable[str]) -> list[Outweighed]:
+    """Where these keys of a layer (its path from the root) lie below others."""
+    wanted = list(keys)
+    found: dict[tuple[str, str], list[Surveyed]] = {}
+    for one in surveyed:
+        for key in wanted:
+            says = {name: setting.file for name, setting in one.environment.history(key)}
+            if layer in says and [*says][-1] != layer:
+                found.setdefault((key, [*says.values()][-1]), []).append(one)
+    return [
+        Outweighed(
+            key=key,
+            file=file,
+            services=tuple(dict.fromkeys(one.program.service.name for one in where)),
+            modes=tuple(dict.fromkeys(one.mode for one in where)),
+        )
+        for (key, file), where in found.items()
+    ]
 
 
 def diff_surveys(before: Iterable[Surveyed], after: Iterable[Surveyed], key: bytes) -> list[Impact]:

@@ -144,6 +144,9 @@ def written_lines(written: Written, *, then_up: bool = False) -> Iterator[str]:
             f"warning: probably secret, and in clear text: {listed(written.clear_text)}; take the commit back before "
             "anybody has it, and refer to a store with NAME.ssm or NAME.secret"
         )
+    for one in written.outweighed:
+        where = f"for {', '.join(one.services)} in {', '.join(one.modes)}"
+        yield f"{one.key} stays as it is {where}: {one.file} is stronger"
     yield f"committed {written.commit[:10]}: {written.subject}"
     if written.impacts and not then_up:
         yield 'what runs goes on as it is: "bootstrap up" applies it'

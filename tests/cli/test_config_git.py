@@ -473,6 +473,20 @@ def test_a_value_that_something_stronger_lies_over_breaks_nothing(ruled):
     assert "LOG_LEVEL" in ruled.run("config", "set", "LOG_LEVEL=loud", "--common", tags=()).stdout
 
 
+def test_where_something_stronger_lies_over_a_value_it_is_told(sandbox):
+    begin(sandbox)
+    sandbox.config("modes/review/GREETING", "hello")
+    commit(sandbox.root, "Greet in review")
+    done = sandbox.run("config", "set", "GREETING=hallo", "OTHER=1", "--service", "api", "--mode", "review", tags=())
+    assert "stays as it is" not in done.stdout
+    done = sandbox.run("config", "set", "GREETING=moin", "OTHER=2", "--common", tags=())
+    assert [line for line in done.stdout.splitlines() if "stays as it is" in line] == [
+        "GREETING stays as it is for api in review: config/services/api/review/GREETING is stronger",
+        "OTHER stays as it is for api in review: config/services/api/review/OTHER is stronger",
+        "GREETING stays as it is for web in review: config/modes/review/GREETING is stronger",
+    ]
+
+
 def test_unset_names_the_file_that_has_to_be_edited_by_hand(sandbox):
     begin(sandbox)
     sandbox.config("common/.env", "BASE=1")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bootstrap.catalog import parse_catalog
 from bootstrap.commits import ABSENT
 from bootstrap.edited_layer import edit_layer, is_line, render_files
-from bootstrap.edits import Impact, diff_surveys
+from bootstrap.edits import Impact, Outweighed, diff_surveys, find_outweighed
 from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.frozen import dataclass
 from bootstrap.importing import check_target, own_layer
@@ -54,6 +54,7 @@ class Written:
     files: tuple[str, ...]  # relative to the root
     impacts: tuple[Impact, ...]
     clear_text: tuple[str, ...]  # keys that are probably secrets
+    outweighed: tuple[Outweighed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +178,9 @@ def _write(
     written = [key for key, content in edit.contents.items() if content is not None]
     try:
         replace_files({f"{box.config}/{file}": content for file, content in files.items()})
-        impacts = tuple(diff_surveys(before.surveyed, survey_working_tree(box).surveyed, os.urandom(16)))
+        after = survey_working_tree(box)
+        impacts = tuple(diff_surveys(before.surveyed, after.surveyed, os.urandom(16)))
+        outweighed = tuple(find_outweighed(after.surveyed, edit.layer.name, written))
         tell(impacts)
         message = f"{edit.subject}\n" + (f"\n{edit.why}\n" if edit.why else "")
         tracked = {repository.prefix + file: content for file, content in files.items()}
@@ -191,6 +194,7 @@ def _write(
         files=tuple(f"config/{file}" for file in files),
         impacts=impacts,
         clear_text=tuple(find_exposed(written, edit.edited, before)),
+        outweighed=outweighed,
     )
 
 
