@@ -1,9 +1,12 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bootstrap import service_file
 from bootstrap.catalog import Sources, parse_catalog
 from bootstrap.definition import (
     Alive,
@@ -709,3 +712,24 @@ def test_no_value_of_a_key_is_anything_but_read_or_refused(opening, value):
     escaped = json.dumps(value)
     closing = "".join({"[": "]", "{": "}"}[char] for char in reversed(opening) if char in "[{")
     survives({FILE: f"{opening}{escaped}{closing}\n".encode()})
+
+
+def test_the_documentation_has_every_key_and_what_holds_without_it():
+    text = (Path(__file__).parents[1] / "docs/definition.md").read_text()
+    for keys in (service_file._SERVICE, service_file._PROCESS):
+        assert set(keys) <= {
+            key for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE) for key in re.findall(r"`(.+?)`", row)
+        }
+    for keys in (
+        service_file._CHECK,
+        service_file._READY,
+        service_file._STOP,
+        service_file._RESTART,
+        service_file._LIMITS,
+    ):
+        assert all(re.search(rf"[`{{ ]{key}[`:]", text) for key in keys)
+    process = read(MINIMAL).services["api"].processes["web"]
+    assert process.ready == Alive(after_s=1.0, timeout_s=30.0)
+    assert (process.stop, process.restart) == (Stop(signal="TERM", grace_s=10.0), Restart(window_s=60.0, starts=5))
+    for said in ("`{alive: 1s}`", "`timeout: 30s`", "`{signal: TERM, grace: 10s}`", "`{window: 60s, starts: 5}`"):
+        assert said in text
