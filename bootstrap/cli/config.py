@@ -81,7 +81,7 @@ class _Verbs(click.Group):
     cls=_Verbs,
     short_help="Show, check and edit variables.",
     epilog="Example: bootstrap config explain LOG_LEVEL --mode production --service api",
-    help="Show what programs find in their environment, and why.",
+    help="Show what programs find in their environment and why, check it, and edit it.",
 )
 def config() -> None:
     """What is common to the verbs is in their options."""

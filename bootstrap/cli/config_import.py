@@ -39,7 +39,7 @@ class Target:
     epilog="Example: bootstrap config import heroku --app todo-api --service api --mode production",
 )
 def import_() -> None:
-    """Write an environment from elsewhere into the layer of one service in one mode, and read it back.
+    """Write an environment from elsewhere into one layer, and read it back; nothing is committed.
 
     A value that would not arrive unchanged is refused, together with all others, before anything is written.
     """

@@ -83,7 +83,7 @@ def up(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @tag_options
 def plan(settings: Settings, *, refresh_secrets: bool, as_json: bool) -> int:
-    """The same as up --plan."""
+    """Say what up would do, and why, and what it would refuse. Changes nothing; the same as up --plan."""
     request = Request(
         tags=settings.tags,
         tags_file=settings.tags_file,
