@@ -303,8 +303,9 @@ def missing_variables(program: Program, mode: str, layering: Layering, environme
     rules = layering.rules.values()
     required = {rule.key: f"{rule.place} requires it; " for rule in rules if rule.is_required_by(program.service.name)}
     names = layer_names(program, mode, layering.order)
+    hidden = {*program.service.secret, *secret_keys(layering.rules)}
     return [
-        _missing(program, key, environment, names, required.get(key, ""))
+        _missing(program, key, environment, names, required.get(key, ""), is_secret=key in hidden)
         for key in dict.fromkeys((*program.service.requires, *required))
         if key not in environment.variables
     ]
@@ -318,7 +319,9 @@ def _unfit(program: Program, breach: Breach) -> str:
     )
 
 
-def _missing(program: Program, key: str, environment: Environment, names: tuple[str, ...], why: str) -> str:
+def _missing(
+    program: Program, key: str, environment: Environment, names: tuple[str, ...], why: str, *, is_secret: bool
+) -> str:
     directories = [f"config/{name}" for name in names]
     looked = ", ".join([f"env of {program.service.file}", *directories])
     history = environment.history(key)
@@ -326,4 +329,5 @@ def _missing(program: Program, key: str, environment: Environment, names: tuple[
     return (
         f'cannot start "{program.name}": missing variable {key} ({why}{removed}looked in {looked})\n'
         f"  way out: write its value to {directories[-1]}/{key}"
+        + (f", or where it is kept to {key}.ssm or {key}.secret there" if is_secret else "")
     )

@@ -169,12 +169,10 @@ def find_missing(one: Surveyed, layering: Layering) -> Iterator[tuple[str, str, 
     service = one.program.service
     if not _is_configured(one, layering):
         return
-    for rule in layering.rules.values():
-        if rule.is_required_by(service.name) and rule.key not in one.environment.variables:
-            yield rule.key, rules.FILE, rule.line
-    for key in service.requires:
+    ruled = {rule.key: rule.line for rule in layering.rules.values() if rule.is_required_by(service.name)}
+    for key in dict.fromkeys((*ruled, *service.requires)):
         if key not in one.environment.variables:
-            yield key, service.file, 0
+            yield (key, rules.FILE, ruled[key]) if key in ruled else (key, service.file, 0)
 
 
 def _is_configured(one: Surveyed, layering: Layering) -> bool:

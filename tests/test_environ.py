@@ -381,6 +381,14 @@ def test_every_missing_variable_of_every_program_is_told_at_once():
     assert len(caught.value.problems) == 3
 
 
+def test_a_missing_secret_can_be_a_reference():
+    with pytest.raises(MissingVariable) as caught:
+        layered(plan(service("api", requires=("A",), secret=("A",))))
+    assert str(caught.value).endswith(
+        "  way out: write its value to config/services/api/review/A, or where it is kept to A.ssm or A.secret there"
+    )
+
+
 def test_an_incomplete_environment_can_be_looked_at():
     wanted = plan(service("api", requires=("A",)))
     assert "A" not in layered(wanted, incomplete=True)["api-web"].variables

@@ -250,6 +250,14 @@ def test_what_a_definition_requires_is_looked_for_in_modes_that_are_configured(f
     ]
 
 
+def test_what_definition_and_schema_both_require_is_told_once(findings, root):
+    root.config("schema.yaml", "DATABASE_URL: {required: [api], type: url}\n")
+    root.config("modes/staging/LEVEL", "x")
+    assert findings() == [
+        ("error", "required", "config/schema.yaml:1", "api requires DATABASE_URL, and has none in staging")
+    ]
+
+
 GUARD = "layers: [common, 'modes/{mode}', 'services/{service}/{mode}']\nguard: {review: {against: [production]%s}}\n"
 
 
