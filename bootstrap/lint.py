@@ -14,7 +14,7 @@ from bootstrap.frozen import dataclass
 from bootstrap.lint_environments import judge_environments, readers_of
 from bootstrap.lint_guard import judge_guards
 from bootstrap.lint_values import judge_values
-from bootstrap.misplaced import judge_folder, judge_procfiles, judge_top, possible_layers
+from bootstrap.misplaced import judge_dotenvs, judge_folder, judge_procfiles, judge_top, possible_layers
 from bootstrap.spelling import did_you_mean, listed, quoted
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Repository:
     unplannable: Sequence[Unplannable] = ()
     folders: Collection[str]  # below config/, that hold something
     cut: Collection[str]  # files with more than the one line that counts
+    dotenvs: Collection[str] = ()  # files of layers such as .env.local
     top: Collection[str] = ()  # files directly in config/
     procfiles: Collection[str] = ()  # services that have a Procfile beside their service.yaml
     guards: Mapping[str, Guard] = field(default_factory=dict)
@@ -90,7 +91,8 @@ def _unread_layers(repository: Repository, readers: Mapping[str, Collection[str]
 
 
 def _misplaced(repository: Repository) -> Iterator[Finding]:
-    for one in (*judge_top(repository.top), *judge_procfiles(repository.procfiles)):
+    found = (*judge_top(repository.top), *judge_dotenvs(repository.dotenvs), *judge_procfiles(repository.procfiles))
+    for one in found:
         yield _finding("misplaced", one)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = ("box", "layers", "schema")  # config/<this>.yaml
 _REFERENCES = ("", "ssm", "secret")
+_SAMPLES = frozenset({"dist", "example", "sample", "template"})  # of a .env, for people
 _FOR_PEOPLE = frozenset(
     {"AUTHORS", "CHANGELOG", "CODEOWNERS", "CONTRIBUTING", "COPYING", "LICENCE", "LICENSE", "MAINTAINERS", "NOTICE"}
     | {"OWNERS", "README", "TODO", "VERSION"}
@@ -40,7 +41,9 @@ def judge_top(names: Iterable[str]) -> Iterator[Misplaced]:
     for name in sorted(names):
         stem, dot, kind = name.partition(".")
         is_variable = stem.isupper() and stem not in _FOR_PEOPLE and KEY.fullmatch(stem) and kind in _REFERENCES
-        if name == ".env" or is_variable:
+        if name.startswith(".env."):
+            yield from judge_dotenvs([f"config/{name}"])
+        elif name == ".env" or is_variable:
             yield Misplaced(
                 place=f"config/{name}",
                 text="it is in no layer, so nobody reads it",
@@ -55,6 +58,17 @@ def judge_top(names: Iterable[str]) -> Iterator[Misplaced]:
                     way_out=f"rename it to {meant}.yaml, or give it a name that is further from it",
                     severity="error" if stem.lower() == meant else "warning",
                 )
+
+
+def judge_dotenvs(places: Iterable[str]) -> Iterator[Misplaced]:
+    """Files such as ``.env.local``, which other tools read: their paths from the root."""
+    for place in sorted(places):
+        if place.rpartition(".env.")[2] not in _SAMPLES:
+            yield Misplaced(
+                place=place,
+                text="nobody reads a file of this name; of a layer, .env alone is read",
+                way_out="move its lines to the .env of the layer that it is meant for, or remove it",
+            )
 
 
 def judge_folder(name: str, known: Collection[str]) -> Misplaced:

@@ -224,6 +224,22 @@ def test_no_output_holds_a_secret(lint, root):
         assert canary not in lint(*words, code=1)
 
 
+def test_dotenv_files_of_other_names_are_read_by_nobody(findings, root):
+    for file in (
+        ".env.production",
+        "common/.env",
+        "common/.env.local",
+        "common/.env.example",
+        "services/api/review/.env.x",
+    ):
+        root.config(file, "A=1")
+    text = "nobody reads a file of this name; of a layer, .env alone is read"
+    assert findings() == [
+        ("error", "misplaced", f"config/{file}", text)
+        for file in (".env.production", "common/.env.local", "services/api/review/.env.x")
+    ]
+
+
 def test_the_schema_can_say_that_it_is_no_secret(findings, root):
     root.config("common/DEMO_PASSWORD", "hunter2!")
     root.config("schema.yaml", "DEMO_PASSWORD: {secret: false}\n")

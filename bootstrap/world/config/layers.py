@@ -72,6 +72,7 @@ class Inspected:
     layer: Layer
     unfit: tuple[Unfit, ...] = ()
     cut: tuple[str, ...] = ()  # files that hold more than the one line that counts
+    dotenvs: tuple[str, ...] = ()  # such as .env.local, which nobody reads
 
 
 def read_layering(box: Box, plan: Plan) -> Layering:
@@ -255,6 +256,7 @@ class _Reading:
         self._where = where
         self._unfit: list[Unfit] = []
         self._cut: list[str] = []
+        self._dotenvs: list[str] = []
         self._files: dict[str, str] = {}  # key → the file that sets it
 
     def read(self) -> Inspected:
@@ -275,16 +277,16 @@ class _Reading:
         weaker = self._read_dotenv()
         shadowed = {key: setting for key, setting in weaker.items() if key in settings}
         layer = Layer(name=self._where, settings=weaker | settings, shadowed=shadowed)
-        return Inspected(layer=layer, unfit=tuple(self._unfit), cut=tuple(self._cut))
+        return Inspected(layer=layer, unfit=tuple(self._unfit), cut=tuple(self._cut), dotenvs=tuple(self._dotenvs))
 
     def _list(self) -> list[str]:
         try:
             with os.scandir(self._descriptor) as entries:
-                return sorted(
-                    entry.name for entry in entries if entry.name[0] != "." and not entry.is_dir(follow_symlinks=False)
-                )
+                files = sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
         except OSError as error:
             raise _UnreadableError(_refused_layer(self._where, str(error.strerror))) from None
+        self._dotenvs = [f"{self._where}/{file}" for file in files if file.startswith(f"{_DOTENV}.")]
+        return [file for file in files if file[0] != "."]
 
     def _read_setting(self, file: str) -> tuple[str, Setting]:
         key, dot, kind = file.partition(".")

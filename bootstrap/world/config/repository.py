@@ -37,6 +37,7 @@ def read_repository(box: Box) -> tuple[Repository, list[Finding]]:
         unplannable=unplannable,
         folders=folders,
         cut={file for one in inspected.values() for file in one.cut},
+        dotenvs=[file for one in inspected.values() for file in one.dotenvs],
         top=read_top(box),
         procfiles=read_procfiles(box, catalog),
         guards={} if said is None else said.guards,
