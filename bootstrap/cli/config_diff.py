@@ -37,7 +37,7 @@ Pairs: TypeAlias = "Iterator[tuple[str, list[KeyChange]]]"  # what is compared, 
 @click.option(
     "--services", metavar="A,B", help="Compare two services of the working tree, by what they have in common."
 )
-@click.option("--box", "with_box", is_flag=True, help="Compare what runs on this box with the working tree.")
+@click.option("--box", "with_box", is_flag=True, help="Compare what runs here with the working tree, by digests.")
 @click.option("--mode", metavar="MODE", help="Only this mode.")
 @click.option("--service", metavar="SERVICE", help="Only this service.")
 @click.option("--reveal", is_flag=True, help="Show secrets instead of masking them.")
