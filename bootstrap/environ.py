@@ -288,11 +288,11 @@ def _refuse_unfit(plan: Plan, layering: Layering, environments: Mapping[str, Env
         for program in plan.programs
         for problem in missing_variables(program, plan.identity.mode, layering, environments[program.name])
     ]
-    unfit = [
-        _unfit(program, breach)
-        for program in plan.programs
-        for breach in judge_values(layering.rules, environments[program.name].variables)
-    ]
+    breaches: dict[Breach, list[str]] = {}  # what several programs find in one file is told once
+    for program in plan.programs:
+        for breach in judge_values(layering.rules, environments[program.name].variables):
+            breaches.setdefault(breach, []).append(program.name)
+    unfit = [_unfit(names, breach) for breach, names in breaches.items()]
     if missing or unfit:
         refusal: type[Refused] = MissingVariable if missing else DefinitionError
         raise refusal(*missing, *unfit)
@@ -311,9 +311,10 @@ def missing_variables(program: Program, mode: str, layering: Layering, environme
     ]
 
 
-def _unfit(program: Program, breach: Breach) -> str:
+def _unfit(programs: Iterable[str], breach: Breach) -> str:
+    names = ", ".join(f'"{name}"' for name in programs)
     return (
-        f'cannot start "{program.name}": variable {breach.rule.key} {breach.cause}\n'
+        f"cannot start {names}: variable {breach.rule.key} {breach.cause}\n"
         f"  where: {breach.file} ({breach.rule.place})\n"
         "  way out: correct the value, or what the schema says about it"
     )

@@ -44,6 +44,11 @@ def judge(**changes):
     [
         ({}, "ok", ()),
         ({"unready": ["web-web"]}, "starting", ("web-web is not ready",)),
+        (
+            {"unready": ["web-web"], "is_supervised": False},
+            "starting",
+            ("its supervisor has ended or does not answer",),
+        ),
         ({"checked": {"api-web": FAILING}}, "failing", ("api-web: is silent",)),
         ({"checked": {"api-web": FAILING}, "checks": {"api-web": SOFT}}, "degraded", ("api-web: is silent",)),
         ({"checked": {"api-web": FAILING}, "most_fail_alike": True}, "degraded", ("api-web: is silent",)),

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from bootstrap.environ import layer_environments, layer_names, needed_references
 from bootstrap.errors import DefinitionError, MissingVariable
 from bootstrap.identity import Identity
 from bootstrap.plan import Plan, Program
+from bootstrap.rules import parse_rules
 from bootstrap.variable import (
     LONGEST,
     Account,
@@ -426,3 +428,15 @@ def test_programs_of_one_service_may_have_layers_of_their_own():
     found = layered(wanted, order=("common", "{process}"), common={"A": "0"}, web={"A": "1"}, worker={"A": None})
     assert found["api-web"].variables["A"].value == "1"
     assert "A" not in found["api-worker"].variables
+
+
+def test_what_several_programs_find_in_one_file_is_told_once():
+    wanted = plan(service("api"), service("page"))
+    layers = replace(layering(wanted, common={"WORKERS": "many"}), rules=parse_rules(b"WORKERS: {type: integer}\n"))
+    with pytest.raises(DefinitionError) as error:
+        layer_environments(wanted, layers, {"api-web": ANN, "page-web": ANN}, {}, BOX)
+    assert str(error.value) == (
+        'cannot start "api-web", "page-web": variable WORKERS should be an integer, not "many"\n'
+        "  where: config/common/WORKERS (config/schema.yaml:1)\n"
+        "  way out: correct the value, or what the schema says about it"
+    )

@@ -31,6 +31,7 @@ class HealthPage(Duty):
         self._server: Server | None = None
         self._listens_at: tuple[str, int] | None = None
         self._status: Status | None = None
+        self._is_supervised = True
         self.health = BoxHealth(word="starting")
         self.most_fail_alike = False  # of the group: then this box is not what is wrong
         self._is_draining = False
@@ -38,6 +39,7 @@ class HealthPage(Duty):
 
     def turn(self, generation: Generation, observed: Observed) -> float:
         wait_s = self._checks.turn(generation, observed)
+        self._is_supervised = observed.daemon is not None
         self._status = judge_status(generation, observed, self._read_ready(generation, observed))
         self._listen(generation)
         self._publish()
@@ -96,6 +98,7 @@ class HealthPage(Duty):
             unready=[p.name for p in status.programs if not p.is_converged and p.name not in left_stopped],
             checked=self._checks.checked,
             checks=self._checks.checks,
+            is_supervised=self._is_supervised,
             most_fail_alike=self.most_fail_alike,
             draining="it is about to stop" if self._is_draining else kept_out.read_reason(self._box),
         )
