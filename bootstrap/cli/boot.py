@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from bootstrap.ec2.situation import Situation
 from bootstrap.ec2.status_tags import StatusTags
 from bootstrap.page.duty import HealthPage
 from bootstrap.request import Request
+from bootstrap.world import outlet
 from bootstrap.world.ec2 import errands
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def boot(settings: Settings, *, timeout: float) -> int:
     Programs that were stopped by hand stay stopped. SIGHUP means up once more; SIGTERM and SIGINT stop everything in
     reverse order, and exit 0. Killed in any other way it leaves the programs running; started again it takes over.
     """
+    sys.stdout, sys.stderr = outlet.never_waiting(sys.stdout), outlet.never_waiting(sys.stderr)
     voice = Voice(settings, as_json=False)
     request = Request(
         tags=settings.tags,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -258,3 +259,20 @@ def test_a_stop_asked_for_in_two_ways_at_once_is_one_stop(sandbox):
         child.send_signal(signal.SIGTERM)
         finish(child, signal.SIGCONT)
         assert sandbox.marked() == {}
+
+
+def test_a_reader_who_does_not_read_holds_up_nothing(sandbox):
+    sandbox.sleeper("api")
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    child = sandbox.start("boot", stdout=write, stderr=write)
+    wait_until(lambda: b"watching" in os.read(read, 4096), "it to watch")
+    os.write(write, bytes(4096))  # what follows finds no room
+    old = sandbox.daemon
+    kill_and_wait(old)
+    wait_until(lambda: sandbox.daemon != old and sandbox.status()["converged"], "its return")
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=30) == 0
+    assert sandbox.marked() == {}
+    os.close(read)
+    os.close(write)
