@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bootstrap.duty import Duty
     from bootstrap.observed import Observed
     from bootstrap.reconcile import Action
+    from bootstrap.rendering import Generation
     from bootstrap.request import Outcome, Request, Say
     from bootstrap.world.signals import Signals
 
@@ -99,6 +100,7 @@ class _Loop:
     announce: Callable[[tuple[Action, ...]], None]
     signals: Signals
     duties: tuple[Duty, ...]
+    generation: Generation | None = None  # that the duties had their turns with last
     failed: frozenset[str] = frozenset()
     is_down: bool = False
     is_booted: bool = False  # everything was well, once
@@ -154,7 +156,7 @@ class _Loop:
             self.is_booted = self.is_booted or all(duty.settled() for duty in self.duties)
             self._tell_failures(observed)
             self.signals.wait(supervisor.pid, min(wait_s, max(0.0, self.again_at - clock.now())))
-        elif store.read_current(self.box) is None:
+        elif self._is_down_by_hand():
             self._stay_down()
         else:
             self._restore()
@@ -222,29 +224,42 @@ class _Loop:
         self._pause()
         self.say("", "the supervisor has ended: restoring what it ran")
         outcome = boot.restore(self.box, None, self.request, self.say, self.announce)
-        if outcome is None and store.read_current(self.box) is not None:  # the store is gone
+        if outcome is None and not self._is_down_by_hand():  # the store is gone, or all of the state
             outcome = boot.up(self.box, self.request, self.say, self.announce)
         if outcome is not None:
             self.tell(outcome)
+
+    def _is_down_by_hand(self) -> bool:
+        """Whether nothing is in force, and nothing of it runs on: what runs can lose its state directory."""
+        if store.read_current(self.box) is not None:
+            return False
+        return self.is_down or lock.read_changing(self.box) is not None or not processes.read_abandoned(self.box, None)
 
     def _stay_down(self) -> None:
         if not self.is_down:
             self.is_down = True
             self.say("", 'this box was taken down by hand; "bootstrap up" brings it back')
+        self._rest()
         self.signals.wait(None, TICK_S)
 
     def _take_turns(self, observed: Observed) -> float:
         """Give every duty its turn; the answer is how long all of them can wait."""
-        generation = store.read_current(self.box)
+        generation = store.read_current(self.box) or self.generation
         wait_s = TICK_S
         if generation is None:
-            return wait_s  # it is being taken down
+            self._rest()
+            return wait_s
+        self.generation = generation
         for duty in self.duties:
             try:
                 wait_s = min(wait_s, duty.turn(generation, observed))
             except BootstrapError as error:
                 self.say("", f"error: {error}")
         return wait_s
+
+    def _rest(self) -> None:
+        for duty in self.duties:
+            _tell_errors(duty.rest, self.say)
 
     def _tell_failures(self, observed: Observed) -> None:
         failed = {program.name: program for program in observed.programs if program.state == "failed"}

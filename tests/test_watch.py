@@ -12,6 +12,7 @@ from bootstrap.duty import Duty
 from bootstrap.errors import DefinitionError, Unavailable
 from bootstrap.request import Request
 from bootstrap.world import clock, store
+from bootstrap.world.supervisord import NOTHING
 
 
 class Specimen(Duty):
@@ -84,6 +85,10 @@ def test_a_specimen_stays_as_it_is(loop, error):
 class Listener(Duty):
     def __init__(self):
         self.seen = []
+        self.rested = 0
+
+    def rest(self):
+        self.rested += 1
 
     def turn(self, generation, observed):
         self.seen.append((generation, observed.daemon, observed.programs))
@@ -116,6 +121,18 @@ def test_only_trouble_that_lasts_shows_the_duties_a_box_on_which_nothing_is_know
     assert len(listener.seen) >= 2
     assert set(listener.seen) == {("generation", None, ())}
     assert said == ["error: no supervisor", "trying again in 0.02 s", "error: no supervisor", "trying again in 0.04 s"]
+
+
+def test_duties_rest_where_nothing_is_in_force_unless_it_runs_on(loop, monkeypatch):
+    listener = Listener()
+    made, _ = loop(Unavailable("unused"), listener)
+    made._take_turns(NOTHING)
+    assert (listener.rested, listener.seen) == (1, [])
+    monkeypatch.setattr(store, "read_current", lambda _box: "generation")
+    made._take_turns(NOTHING)
+    monkeypatch.setattr(store, "read_current", lambda _box: None)  # it can't be read any more
+    made._take_turns(NOTHING)
+    assert (listener.rested, listener.seen) == (1, [("generation", None, ())] * 2)
 
 
 def test_a_first_up_that_fails_ends_the_boot(loop):

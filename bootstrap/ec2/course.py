@@ -90,6 +90,9 @@ class Course(Witness, Duty):
         self._notify.alive()
         return SELDOM_S if self._notify.watchdog_s is None else self._notify.watchdog_s
 
+    def rest(self) -> None:
+        self._notify.alive()  # a box that was taken down, or waits, is not to be started anew by a watchdog
+
     def _is_registered(self, generation: Generation) -> bool:
         """Whether it gets the requests that it is meant to get; a box that is kept out is meant to get none."""
         wanted, box = parse_traffic(generation.traffic), self._situation.box

@@ -12,6 +12,7 @@ from bootstrap.status import Status, judge_status
 from bootstrap.world import by_hand, kept_out, processes, readiness
 from bootstrap.world.checks import Checks
 from bootstrap.world.ready_record import ReadyRecord
+from bootstrap.world.supervisord import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ class HealthPage(Duty):
         self._checks = Checks(box, say, restart)
         self._server: Server | None = None
         self._listens_at: tuple[str, int] | None = None
+        self._generation: Generation | None = None  # that had a turn last
         self._status: Status | None = None
         self._is_supervised = True
         self.health = BoxHealth(word="starting")
@@ -38,12 +40,18 @@ class HealthPage(Duty):
         self._has_told = False
 
     def turn(self, generation: Generation, observed: Observed) -> float:
+        self._generation = generation
         wait_s = self._checks.turn(generation, observed)
         self._is_supervised = observed.daemon is not None
         self._status = judge_status(generation, observed, self._read_ready(generation, observed))
         self._listen(generation)
         self._publish()
         return wait_s
+
+    def rest(self) -> None:
+        """Whoever asks is told that nothing runs any more, not how it was."""
+        if self._generation is not None:
+            self.turn(self._generation, NOTHING)
 
     @property
     def hard_failures(self) -> tuple[str, ...]:

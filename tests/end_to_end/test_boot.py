@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import time
+from contextlib import suppress
 
 import psutil
+import pytest
 
 from support.sandbox import kill_and_wait, wait_until
 
@@ -143,6 +146,46 @@ def test_a_box_that_was_taken_down_by_hand_stays_down_until_up(sandbox):
     assert sandbox.pids().keys() == {"api-web"}
     said = finish(child)
     assert "this box was taken down by hand" in said
+    assert sandbox.marked() == {}
+
+
+def test_a_watchdog_does_not_bring_back_what_was_taken_down_by_hand(sandbox, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        sandbox.environ |= {"NOTIFY_SOCKET": listener.getsockname(), "WATCHDOG_USEC": "1200000000"}
+        sandbox.sleeper("api")
+        child = boot(sandbox)
+        sandbox.run("down")
+        wait_until(lambda: next((text for text in child.stdout if text.startswith(b"this box was")), None), "the word")
+        listener.settimeout(0)
+        with suppress(BlockingIOError):
+            while listener.recv(4096):  # what was said before
+                pass
+        listener.settimeout(30)
+        assert listener.recv(4096) == b"WATCHDOG=1"
+        finish(child)
+
+
+def everything(sandbox):
+    shutil.rmtree(sandbox.state)
+
+
+def generations_and_supervisor(sandbox):
+    shutil.rmtree(sandbox.state / "generations")
+    kill_and_wait(sandbox.daemon)
+
+
+@pytest.mark.parametrize("lose", [everything, generations_and_supervisor])
+def test_what_has_lost_its_state_is_no_box_that_was_taken_down(sandbox, lose):
+    sandbox.sleeper("api")
+    sandbox.sleeper("web")
+    child = boot(sandbox)
+    before = sandbox.marked()
+    lose(sandbox)
+    wait_until(lambda: len(sandbox.pids()) == 2 and sandbox.status()["converged"], "its return")
+    assert not before.keys() & sandbox.marked().keys()
+    assert sorted(p.program for p in sandbox.marked().values() if p.program) == ["api-web", "web-web"]
+    assert "taken down by hand" not in finish(child)
     assert sandbox.marked() == {}
 
 

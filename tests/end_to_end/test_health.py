@@ -96,3 +96,13 @@ def test_documents_for_people_and_for_prometheus(sandbox, port):
     assert 'bootstrap_program_ready{program="api-web"} 1\n' in metrics
     assert metrics.count("bootstrap_program_state{") == 6
     assert ask(port, "/") == (404, "not found\n")
+
+
+def test_a_box_that_was_taken_down_by_hand_is_not_well_until_up(sandbox, port):
+    serve(sandbox, port)
+    tags = ("mode=production", "service=api")
+    sandbox.run("down", tags=tags)
+    wait_until(lambda: ask(port) == (503, "starting\n"), "it to say that nothing runs")
+    assert ask(port, "/readyz") == (503, "starting\napi-web is not ready\n")
+    sandbox.run("up", tags=tags)
+    wait_until(lambda: ask(port) == (200, "ok\n"), "it to be well again")
