@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import ApplyFailed, BootstrapError, Unavailable
+from bootstrap.errors import ApplyFailed, BootstrapError, Locked, Unavailable
 from bootstrap.patterns import select_programs
 from bootstrap.reconcile import Action, Replace, Start, stopped_by
 from bootstrap.rendering import waves_of
@@ -16,7 +17,7 @@ from bootstrap.world.ec2 import traffic
 from bootstrap.world.stopping import Stopper, Supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bootstrap.box import Box
     from bootstrap.observed import Observed, ObservedProgram
@@ -127,11 +128,26 @@ def down(box: Box, say: Say, *, force: bool = False) -> tuple[str, ...]:
 
 def halt(box: Box, say: Say) -> tuple[str, ...]:
     """Stop everything in reverse waves, the supervisor too; what was rendered stays, so that it can be restored."""
-    with lock.held(box, "halt", wait_s=_END_PATIENCE_S, say=lambda text: say("", text)):
+    with _alone_at_the_end(box, say):
         joined = traffic.read_joined(box)
         if joined is not None and joined.is_whole:  # by the run that we have waited for
             traffic.leave(box, lambda text: say("", text), force=True, give_up=lambda: clock.now() + _LATE_LEAVE_S)
         return _end(box, say)
+
+
+@contextmanager
+def _alone_at_the_end(box: Box, say: Say) -> Iterator[None]:
+    """The lock of whoever changes this box; what must end ends without it too, where it can't be had.
+
+    Where the disk has lost it, nobody else can have it either. Where somebody holds it for ever, what he might still
+    start is less than what nobody would stop.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock.held(box, "halt", wait_s=_END_PATIENCE_S, say=lambda text: say("", text)))
+        except (Locked, Unavailable) as error:
+            say("", f"stopping without the lock: {str(error).splitlines()[0]}")
+        yield
 
 
 def _end(box: Box, say: Say) -> tuple[str, ...]:

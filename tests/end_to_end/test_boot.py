@@ -189,6 +189,23 @@ def test_what_has_lost_its_state_is_no_box_that_was_taken_down(sandbox, lose):
     assert sandbox.marked() == {}
 
 
+def test_a_lock_that_can_not_be_had_any_more_does_not_hold_up_the_end(sandbox):
+    stopped = sandbox.root / "stopped"
+    sandbox.service(
+        "api",
+        "processes:\n  web: {command: exec sleep 1000, ready: {alive: 0s},"
+        f" stop: {{script: 'echo $BOOTSTRAP_PROGRAM >> {stopped}'}}}}\n",
+    )
+    child = boot(sandbox)
+    lock = sandbox.state / "run/lock"
+    lock.unlink()
+    lock.mkdir()
+    said = finish(child)
+    assert f'stopping without the lock: cannot open "{lock}": Is a directory\n' in said
+    assert stopped.read_text() == "api-web\n"
+    assert sandbox.marked() == {}
+
+
 def test_a_program_that_fails_for_good_is_told_once(sandbox):
     folder = sandbox.service(
         "api",
