@@ -40,6 +40,7 @@ def sweep(box: Box, living: int | None, say: Callable[[str, str], None]) -> dict
     if not left:
         return {}
     say("", f"stopping what an earlier supervisor has left behind: {processes.listed(left)}")
+    processes.end(_supervisors(left), grace_s=0.0)  # one that can't be reached would start anew what we stop
     stopper = Stopper(box, _Abandoned(left), processes.new_mark(box), say)
     programs = _programs(box, left)
     stopper.stop_in_waves(programs, waves_of(store.read_current(box)))
@@ -90,6 +91,13 @@ def _mains(left: Iterable[Marked]) -> dict[str, list[Marked]]:
         if process.program is not None and programs.get(process.parent) != process.program:
             mains.setdefault(process.program, []).append(process)
     return mains
+
+
+def _supervisors(left: Iterable[Marked]) -> list[Marked]:
+    """What lives on without its socket: the parents of main processes, which belong to no program."""
+    left = list(left)
+    parents = {main.parent for mains in _mains(left).values() for main in mains}
+    return [process for process in left if process.program is None and process.pid in parents]
 
 
 def _observed(name: str, fingerprint: str, main: Marked) -> ObservedProgram:
