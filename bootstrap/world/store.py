@@ -100,7 +100,7 @@ def forget_earlier_boot(box: Box) -> None:
 def remove_leftovers(box: Box) -> None:
     """Remove what killed runs were making or removing: all that begins with a dot. Call it with the lock held."""
     for directory in (box.state, box.run, box.store, box.generations, box.mirrors):
-        with contextlib.suppress(FileNotFoundError):  # few boxes have mirrors
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # few boxes have mirrors
             for name in os.listdir(directory):
                 if name.startswith(".") and name != _IGNORED:
                     remove_tree(f"{directory}/{name}")
@@ -119,6 +119,7 @@ def read_key(box: Box, *, keep: bool = True) -> bytes:
 
 def write_entries(box: Box, entries: Iterable[StoreEntry]) -> None:
     """Write the entries that are not in the store yet; each appears whole or not at all."""
+    disk.make_directory(box.store, 0o700)  # somebody may have removed it since the boot
     for entry in entries:
         final = f"{box.store}/{entry.name}"
         if _is_whole(final, entry):
@@ -148,7 +149,7 @@ def has_entries(box: Box, generation: Generation) -> bool:
     """Whether the store holds every program of this generation."""
     try:
         present = set(os.listdir(box.store))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return all(unit.store_name in present for unit in generation.units)
 

@@ -238,6 +238,41 @@ def test_a_store_entry_that_is_damaged_is_told_and_mended_by_the_next_up(sandbox
     assert sandbox.status()["converged"]
 
 
+def test_a_supervisor_that_has_lost_its_socket_starts_nothing_while_it_is_replaced(sandbox):
+    starts, stops = sandbox.root / "starts", sandbox.root / "stops"
+    sandbox.service(
+        "api",
+        f"processes:\n  web: {{command: 'echo up >> {starts}; exec sleep 1000', ready: {{alive: 50ms}},"
+        f" stop: {{script: 'echo down >> {stops}'}}}}\n",
+    )
+    sandbox.run("up")
+    old = sandbox.daemon
+    (sandbox.state / "run/supervisord.sock").unlink()
+    sandbox.run("up")
+    assert sandbox.daemon != old
+    assert (starts.read_text(), stops.read_text()) == ("up\n" * 2, "down\n")
+    assert old not in sandbox.marked()
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_store_that_is_lost_is_made_again(sandbox, is_file):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    before = sandbox.pids()
+    store = sandbox.state / "run/store"
+    shutil.rmtree(store)
+    if is_file:
+        store.touch()
+        done = sandbox.run("up", code=75)
+        assert f'cannot make the directory "{store}": File exists\n' in done.stderr
+        store.unlink()
+    sandbox.run("up")
+    assert sandbox.pids() == before
+    kill_and_wait(sandbox.daemon)
+    sandbox.run("up")
+    assert sandbox.pids().keys() == before.keys()
+
+
 def test_a_timeout_that_is_no_number_is_refused(sandbox):
     sandbox.sleeper("api")
     done = sandbox.run("status", code=2, environ={"BOOTSTRAP_RPC_TIMEOUT": "soon"})
