@@ -116,13 +116,24 @@ class Supervisor:
                 self._connection.answer()  # too old to act on
                 self._connection.ask(_OBSERVE, wanted)
             self._asked_at = None
-            raw = json.loads(self._connection.answer())
+            answer = self._connection.answer()
         except Fault as fault:
             if fault.code != _UNKNOWN_METHOD:
                 raise _unavailable("ask", fault) from fault
             return _observe_plainly(self._connection, wanted)
-        programs = (dict(zip(raw["fields"], row, strict=True)) for row in raw["rows"])
-        return Observed(daemon=raw["pid"], programs=tuple(_parse_program(program) for program in programs))
+        return self._parse(answer)
+
+    def _parse(self, answer: Any) -> Observed:
+        """Raises Unavailable for what is not our plug-in's: it may be another version's, or a stranger's."""
+        try:
+            raw = json.loads(answer)
+            programs = (dict(zip(raw["fields"], row, strict=True)) for row in raw["rows"])
+            return Observed(daemon=raw["pid"], programs=tuple(_parse_program(program) for program in programs))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise Unavailable(
+                f"cannot understand supervisord at {self._box.socket}: {type(error).__name__}: {error}\n"
+                '  way out: "bootstrap down" ends it, and "bootstrap up" starts it anew'
+            ) from error
 
     def update(self, added: tuple[Unit, ...], removed: Iterable[str], everything: tuple[Unit, ...]) -> None:
         """Make the stopped programs ``removed`` unknown and ``added`` known; ``everything`` is the whole generation."""
