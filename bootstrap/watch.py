@@ -120,6 +120,9 @@ class _Loop:
                 self._step()
             except BootstrapError as error:
                 self._be_troubled(error)
+            except OSError as error:  # a machine in trouble; who watches is the last to leave
+                why = f"cannot watch this box: {error}\n  what runs goes on; way out: give the machine what it lacks"
+                self._be_troubled(Unavailable(why))
 
     def _boot(self) -> None:
         """The first ``up``; raises what it raises, unless a duty wants us to stay."""

@@ -135,6 +135,23 @@ def test_duties_rest_where_nothing_is_in_force_unless_it_runs_on(loop, monkeypat
     assert (listener.rested, listener.seen) == (1, [("generation", None, ())] * 2)
 
 
+def test_a_machine_in_trouble_is_watched_on(loop, monkeypatch):
+    made, said = loop(Unavailable("unused"))
+    made.signals = Silent()
+    made.pause_s = 0.01
+    errors = [OSError(24, "Too many open files"), KeyboardInterrupt()]
+
+    def step(_self):
+        raise errors.pop(0)
+
+    monkeypatch.setattr(watch._Loop, "_boot", lambda _self: None)
+    monkeypatch.setattr(watch._Loop, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    assert said[0].startswith("error: cannot watch this box: [Errno 24] Too many open files\n")
+    assert said[1:] == ["trying again in 0.01 s"]
+
+
 def test_a_first_up_that_fails_ends_the_boot(loop):
     made, _ = loop(Unavailable("no disk"))
     with pytest.raises(Unavailable, match="no disk"):
