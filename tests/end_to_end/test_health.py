@@ -99,7 +99,9 @@ def test_documents_for_people_and_for_prometheus(sandbox, port):
 
 
 def test_a_box_that_was_taken_down_by_hand_is_not_well_until_up(sandbox, port):
-    serve(sandbox, port)
+    sandbox.sleeper("api", extra=f"health: {{port: {port}}}")  # down sooner than anybody looks at it
+    sandbox.start("boot", tags=("mode=production", "service=api"))
+    wait_until(lambda: ask(port) == (200, "ok\n"), "it to be well")
     tags = ("mode=production", "service=api")
     sandbox.run("down", tags=tags)
     wait_until(lambda: ask(port) == (503, "starting\n"), "it to say that nothing runs")
