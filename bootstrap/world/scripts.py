@@ -80,11 +80,16 @@ def start_script(words: Sequence[str], log_path: str, mark: str, *, append: bool
 def _open_log(path: str, *, append: bool) -> BinaryIO:
     """What stops a program is run on a disk that takes no log any more, too; a set-up is not."""
     try:
-        return open(path, "ab" if append else "wb")
+        return open(path, "ab" if append else "wb", opener=_open_at_once)
     except OSError as error:
         if not append:
             raise disk.refused("write", path, error) from error
         return open(os.devnull, "ab")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe in the place of a log would be waited for until somebody reads it; so it is an error."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
 
 
 def wait_until_ended(child: subprocess.Popen[bytes], deadline: float, *, kill: bool = True) -> int | None:

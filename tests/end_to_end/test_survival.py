@@ -273,6 +273,26 @@ def test_a_store_that_is_lost_is_made_again(sandbox, is_file):
     assert sandbox.pids().keys() == before.keys()
 
 
+def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(sandbox):
+    stops = sandbox.root / "stops"
+    sandbox.service(
+        "api",
+        "processes:\n  web: {command: 'echo up; exec sleep 1000', ready: {alive: 0s},"
+        f" stop: {{script: 'echo down >> {stops}'}}}}\n",
+    )
+    sandbox.run("up")
+    log = sandbox.state / "log/api-web.log"
+    log.unlink()
+    os.mkfifo(log)
+    before = sandbox.pids()["api-web"]
+    kill_and_wait(before)
+    wait_until(lambda: sandbox.pids().get("api-web") not in {None, before}, "its return")
+    sandbox.run("restart", "api")
+    os.kill(sandbox.daemon, signal.SIGTERM)
+    wait_until(lambda: sandbox.marked() == {}, "the end of everything")
+    assert stops.read_text() == "down\n" * 2
+
+
 def test_a_timeout_that_is_no_number_is_refused(sandbox):
     sandbox.sleeper("api")
     done = sandbox.run("status", code=2, environ={"BOOTSTRAP_RPC_TIMEOUT": "soon"})

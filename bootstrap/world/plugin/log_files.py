@@ -7,6 +7,9 @@ from the program, which blocks as soon as the pipe is full. Both programs may ha
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import stat
 from typing import Any
 
 from supervisor.dispatchers import POutputDispatcher
@@ -24,6 +27,7 @@ def _start_without_log(options: Any) -> None:
 
     def open_or_do_without(dispatcher: Any) -> None:
         try:
+            _refuse_pipe(dispatcher.process.config.stdout_logfile)
             open_log(dispatcher)
         except OSError as error:
             dispatcher.normallog = None
@@ -31,6 +35,12 @@ def _start_without_log(options: Any) -> None:
             options.logger.critical("the log of %(program)s can't be opened: %(error)s", program=program, error=error)
 
     POutputDispatcher._init_normallog = open_or_do_without  # noqa: SLF001 - likewise
+
+
+def _refuse_pipe(path: Any) -> None:
+    """Opening one waits for somebody who reads it, and with it would everything that supervisord does."""
+    if isinstance(path, str) and os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
+        raise FileExistsError(errno.EEXIST, "a pipe stands in its place", path)
 
 
 def _go_on_with_old_log() -> None:

@@ -213,7 +213,7 @@ def spawn_script(words: list[str], log: str) -> int:
 
 
 def _spawn(words: list[str], log: str) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
     return os.posix_spawn(
         words[0],
         words,
