@@ -102,8 +102,9 @@ class Stopper:
         for program in programs:
             script = ladders[program.name].script
             if program.pid is not None and script is not None:
-                log = self._box.program_log(program.name)
-                running[program.name] = scripts.start_script([script], log, self._mark, append=True)
+                child = self._start_script(program.name, script)
+                if child is not None:
+                    running[program.name] = child
         for name, child in running.items():
             grace_s = ladders[name].grace_s
             code = self._wait_for_script(name, child, begun, grace_s)
@@ -123,10 +124,18 @@ class Stopper:
         for program in programs:
             script = ladders[program.name].control(self._then) if self._then and program.pid is not None else None
             if script is not None:
-                log = self._box.program_log(program.name)
-                child = scripts.start_script([script], log, self._mark, append=True)
-                started.append((child, clock.now() + ladders[program.name].grace_s))
+                child = self._start_script(program.name, script)
+                if child is not None:
+                    started.append((child, clock.now() + ladders[program.name].grace_s))
         return started
+
+    def _start_script(self, name: str, script: str) -> subprocess.Popen[bytes] | None:
+        """``None`` where the machine has no room for one more process: the signal stops the program all the same."""
+        try:
+            return scripts.start_script([script], self._box.program_log(name), self._mark, append=True)
+        except OSError as error:
+            self._say(name, f"its stop script can't be started: {error.strerror or error}")
+            return None
 
     def _wait_until_drained(self, ladders: Iterable[Ladder]) -> None:
         """The last words of a program that has ended are for its logger to read."""

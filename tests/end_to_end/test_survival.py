@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ import time
 
 import pytest
 
+from bootstrap import control
+from bootstrap.world import scripts
 from support.sandbox import kill_and_wait, wait_until
 
 
@@ -291,6 +294,21 @@ def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(sandbox):
     os.kill(sandbox.daemon, signal.SIGTERM)
     wait_until(lambda: sandbox.marked() == {}, "the end of everything")
     assert stops.read_text() == "down\n" * 2
+
+
+def test_where_no_stop_script_can_be_started_the_signal_stops_all_the_same(sandbox, monkeypatch):
+    def refuse(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    sandbox.service(
+        "api", "processes:\n  web: {command: exec sleep 1000, ready: {alive: 0s}, stop: {script: 'exit 0'}}\n"
+    )
+    sandbox.run("up")
+    said = []
+    monkeypatch.setattr(scripts, "start_script", refuse)
+    control.halt(sandbox.box, lambda name, text: said.append((name, text)))
+    assert ("api-web", "its stop script can't be started: Resource temporarily unavailable") in said
+    assert sandbox.marked() == {}
 
 
 def test_a_timeout_that_is_no_number_is_refused(sandbox):
