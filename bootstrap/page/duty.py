@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.checking import BoxHealth, judge_box
 from bootstrap.duty import Duty
+from bootstrap.errors import Unavailable
 from bootstrap.page.documents import render_documents
 from bootstrap.page.server import Server
 from bootstrap.status import Status, judge_status
@@ -31,6 +32,7 @@ class HealthPage(Duty):
         self._checks = Checks(box, say, restart)
         self._server: Server | None = None
         self._listens_at: tuple[str, int] | None = None
+        self._refusal: str | None = None  # why nobody can listen there; it is told once
         self._generation: Generation | None = None  # that had a turn last
         self._status: Status | None = None
         self._is_supervised = True
@@ -85,10 +87,16 @@ class HealthPage(Duty):
         if self._server is not None:
             self._server.close()
         self._server, self._listens_at = None, None
-        if wanted is not None:
-            self._server = Server(*wanted)
-            self._say("", f"health endpoint: http://{wanted[0]}:{wanted[1]}/healthz")
-        self._listens_at = wanted
+        try:
+            if wanted is not None:
+                self._server = Server(*wanted)
+                self._say("", f"health endpoint: http://{wanted[0]}:{wanted[1]}/healthz")
+        except Unavailable as error:
+            if self._refusal != str(error):
+                self._refusal = str(error)
+                self._say("", f"error: {error}")
+        else:
+            self._refusal, self._listens_at = None, wanted
 
     def _publish(self) -> None:
         if self._status is None:
@@ -101,6 +109,8 @@ class HealthPage(Duty):
             self._server.publish(render_documents(self._status, self.health))
 
     def _judge(self, status: Status) -> BoxHealth:
+        if self._refusal is not None and not self._is_draining:
+            return BoxHealth(word="starting", reasons=(self._refusal.splitlines()[0],))
         left_stopped = by_hand.read_stopped(self._box)
         return judge_box(
             unready=[p.name for p in status.programs if not p.is_converged and p.name not in left_stopped],

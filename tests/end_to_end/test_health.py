@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import urllib.error
 import urllib.request
 
@@ -98,6 +99,29 @@ def test_documents_for_people_and_for_prometheus(sandbox, port):
     assert ask(port, "/") == (404, "not found\n")
 
 
+def test_a_taken_port_is_told_once_and_listened_at_as_soon_as_it_is_free(sandbox, port):
+    sandbox.service("api", json.dumps({"health": {"port": port}, "processes": {"web": {"command": "exec sleep 1000"}}}))
+    with socket.create_server(("127.0.0.1", port)):
+        child = sandbox.start("boot", tags=("mode=production", "service=api"))
+        said = read_until(child, "error: cannot open the health endpoint")
+        for _ in range(3):  # each is followed by another try
+            child.send_signal(signal.SIGHUP)
+            said += read_until(child, "watching")
+        assert said.count("cannot open the health endpoint") == 1
+    assert "cannot open" not in read_until(child, "health endpoint: ")
+    wait_until(lambda: ask(port) == (200, "ok\n"), "it to be well")
+
+
+def read_until(child, beginning):
+    """What it has said, up to the line that begins so."""
+    said = ""
+    for line in child.stdout:
+        said += line.decode()
+        if line.decode().startswith(beginning):
+            return said
+    raise AssertionError(f"it has ended after: {said}")
+
+
 def test_a_box_that_was_taken_down_by_hand_is_not_well_until_up(sandbox, port):
     sandbox.sleeper("api", extra=f"health: {{port: {port}}}")  # down sooner than anybody looks at it
     sandbox.start("boot", tags=("mode=production", "service=api"))
@@ -105,6 +129,6 @@ def test_a_box_that_was_taken_down_by_hand_is_not_well_until_up(sandbox, port):
     tags = ("mode=production", "service=api")
     sandbox.run("down", tags=tags)
     wait_until(lambda: ask(port) == (503, "starting\n"), "it to say that nothing runs")
-    assert ask(port, "/readyz") == (503, "starting\napi-web is not ready\n")
+    assert ask(port, "/readyz") == (503, "starting\nits supervisor has ended or does not answer\n")
     sandbox.run("up", tags=tags)
     wait_until(lambda: ask(port) == (200, "ok\n"), "it to be well again")
