@@ -122,10 +122,7 @@ def test_the_schema_stops_an_up_before_anything_is_applied(root):
         'cannot start "api-web": variable TOKEN should be an integer and is not (a secret is not shown)\n'
         "  where: config/services/api/common/TOKEN.ssm (config/schema.yaml:2)\n"
         "  way out: correct the value, or what the schema says about it\n"
-        'cannot start "api-web": variable LEVEL should be one of low, not "high"\n'
-        "  where: config/common/LEVEL (config/schema.yaml:3)\n"
-        "  way out: correct the value, or what the schema says about it\n"
-        'cannot start "web-web": variable LEVEL should be one of low, not "high"\n'
+        'cannot start "api-web", "web-web": variable LEVEL should be one of low, not "high"\n'
         "  where: config/common/LEVEL (config/schema.yaml:3)\n"
         "  way out: correct the value, or what the schema says about it\n"
     )
