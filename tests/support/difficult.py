@@ -15,8 +15,8 @@ EVIDENCE = 9  # the descriptor
 _PROLOGUE = """\
 exec 9>>"$EVIDENCE/$BOOTSTRAP_PROGRAM"
 flock -n 9 || echo "$$ started beside another" >>"$EVIDENCE/double-$BOOTSTRAP_PROGRAM"
-echo "$$ $SHADE" >&9
 """
+_IS_HERE = 'echo "$$ $SHADE" >&9\n'
 _TITLE = f"""\
 exec {sys.executable} -I -S -c '
 import ctypes, time
@@ -27,10 +27,9 @@ ctypes.memset(start, 0x20, end - start)
 time.sleep(1000)
 '
 """
-# every other start of it fails
-_STUMBLE = (
-    'if [ -e "$EVIDENCE/.{name}" ]; then rm "$EVIDENCE/.{name}"; else >"$EVIDENCE/.{name}"; {stumble}; exit 1; fi\n'
-)
+# Every other start of it fails. That it is going to is known before it says that it is here: else it could be taken for
+# one that stays.
+_DECIDE = 'if [ -e "$EVIDENCE/.{name}" ]; then rm "$EVIDENCE/.{name}"; else >"$EVIDENCE/.{name}"; stumbles=yes; fi\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +37,7 @@ class Kind:
     """A way of being difficult: a script of sh, and how many processes there are once it runs."""
 
     script: str
+    first: str = ""  # before it says that it is here
     processes: int = 1
     ready: str = "{alive: 0s}"
 
@@ -52,9 +52,14 @@ KINDS = {
     "closes": Kind(script="exec 0<&- 1>&- 2>&-; exec sleep 1000"),
     "holds": Kind(script="trap 'exit 0' TERM; setsid sh -c 'trap \"\" TERM; exec sleep 1000' & wait", processes=2),
     "titled": Kind(script=_TITLE),
-    "stumbles": Kind(script=_STUMBLE.format(name="stumbles", stumble="sleep 0.01") + "exec sleep 1000"),
+    "stumbles": Kind(
+        first=_DECIDE.format(name="stumbles"),
+        script='[ -z "$stumbles" ] || { sleep 0.01; exit 1; }\nexec sleep 1000',
+    ),
     "falls": Kind(
-        script="echo is up\n" + _STUMBLE.format(name="falls", stumble=":") + "exec sleep 1000", ready="{log: is up}"
+        first=_DECIDE.format(name="falls"),
+        script='echo is up\n[ -z "$stumbles" ] || exit 1\nexec sleep 1000',
+        ready="{log: is up}",
     ),
 }
 
@@ -70,7 +75,7 @@ def define(sandbox, kinds):
             f"processes:\n  main:\n    command: exec /bin/sh child.sh\n    ready: {kind.ready}\n"
             "    stop: {grace: 200ms}\n    restart: {window: 1s, starts: 20}\n",
         )
-        (folder / "child.sh").write_text(_PROLOGUE + kind.script + "\n")
+        (folder / "child.sh").write_text(_PROLOGUE + kind.first + _IS_HERE + kind.script + "\n")
         sandbox.config(f"services/{name}/common/SHADE", "first")
     return evidence
 

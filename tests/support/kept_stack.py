@@ -111,10 +111,10 @@ class KeptStack:
         outcome = self.up()
         assert all(isinstance(action, Keep) for action in outcome.actions), outcome.actions
         wait_until(self.is_converged, "a status that says so", STACK_PATIENCE_S)
-        files = self.files()
+        files, known = self.files(), self._read_ready()
         self.up()
         written = sorted(path for path, _ in self.files().items() ^ files.items())
-        assert not written, f"an `up` with nothing to do has written {written}"
+        assert not written, f"an `up` with nothing to do has written {written}\n{known}\n{self._read_ready()}"
         assert self.pids() == before, "an `up` with nothing to do has changed a pid"
         self.check_no_doubles()
 
@@ -199,6 +199,10 @@ class KeptStack:
         state = self.sandbox.state
         paths = [path for path in state.rglob("*") if "log" not in path.relative_to(state).parts[:1]]
         return {str(path): _written(path) for path in paths if path.name != "lock" and not path.is_dir()}
+
+    def _read_ready(self):
+        """What an `up` writes when a program has died since the last: then that is what happened."""
+        return (self.sandbox.state / "run/ready.json").read_text()
 
     def down(self):
         """An undisturbed ``down``: no process is left, no file but logs and data."""
