@@ -103,9 +103,9 @@ def restore(
 
 def plan(box: Box, request: Request, say: Say) -> Outcome:
     """The same line without its last step: changes nothing."""
-    tags = gather_tags(box, request, say)
     from bootstrap.world import preflight  # noqa: PLC0415 - an `up` that has nothing to do does without
 
+    tags = gather_tags(box, request, say)
     rendering = render(box, tags, request, say)
     supervisor = supervisord.connect(box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING

@@ -66,20 +66,20 @@ def judge_box(
     checked: Mapping[str, Checked],
     checks: Mapping[str, Check],
     draining: str | None,
-    is_supervised: bool = True,
+    lack: str | None = None,
     most_fail_alike: bool = False,
 ) -> BoxHealth:
     """Judge the box; ``unready`` names wanted programs that do not run, ready, as they should.
 
-    ``draining`` is why it is to get no requests, whatever runs; what is not supervised may run or not.
+    ``draining`` is why it is to get no requests, whatever runs; ``lack`` is what it lacks beside its programs.
 
     ``most_fail_alike`` says that most boxes of the group fail the same hard check: then this one is not what is wrong,
     and replacing it would help nobody.
     """
     if draining is not None:
         return BoxHealth(word="draining", reasons=(draining,))
-    if not is_supervised:
-        return BoxHealth(word="starting", reasons=("its supervisor has ended or does not answer",))
+    if lack is not None:
+        return BoxHealth(word="starting", reasons=(lack,))
     if unready:
         return BoxHealth(word="starting", reasons=tuple(f"{name} is not ready" for name in unready))
     failing = {name: known for name, known in checked.items() if known.is_failing and name in checks}

@@ -39,8 +39,11 @@ class Duty:
         """Do what is due, without holding up the others; the answer is after how many seconds it wants another turn."""
         return SELDOM_S
 
-    def rest(self) -> None:
-        """Nothing is in force, so there are no turns: called every few seconds for as long as that lasts."""
+    def rest(self, _last: Generation | None) -> None:
+        """Nothing is in force, so there are no turns: called every few seconds for as long as that lasts.
+
+        ``_last`` is what had the last turn, if anything had.
+        """
 
     def drain(self) -> None:
         """Everything is about to stop: prepare for it, and return when it may begin."""

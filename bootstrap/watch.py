@@ -85,10 +85,10 @@ def _fail_at_once(duties: tuple[Duty, ...], failure: str, say: Say) -> None:
 
 
 def _tell_errors(act: Callable[[], None], say: Say) -> None:
-    """Nothing that goes wrong on the way to the end holds it up."""
+    """Nothing that goes wrong with a duty holds up the others, the watching or the end."""
     try:
         act()
-    except BootstrapError as error:
+    except (BootstrapError, OSError) as error:  # the latter of a machine in trouble
         say("", f"error: {error}")
 
 
@@ -256,13 +256,13 @@ class _Loop:
         for duty in self.duties:
             try:
                 wait_s = min(wait_s, duty.turn(generation, observed))
-            except BootstrapError as error:
+            except (BootstrapError, OSError) as error:
                 self.say("", f"error: {error}")
         return wait_s
 
     def _rest(self) -> None:
         for duty in self.duties:
-            _tell_errors(duty.rest, self.say)
+            _tell_errors(partial(duty.rest, self.generation), self.say)
 
     def _tell_failures(self, observed: Observed) -> None:
         failed = {program.name: program for program in observed.programs if program.state == "failed"}

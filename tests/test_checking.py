@@ -45,7 +45,7 @@ def judge(**changes):
         ({}, "ok", ()),
         ({"unready": ["web-web"]}, "starting", ("web-web is not ready",)),
         (
-            {"unready": ["web-web"], "is_supervised": False},
+            {"unready": ["web-web"], "lack": "its supervisor has ended or does not answer"},
             "starting",
             ("its supervisor has ended or does not answer",),
         ),

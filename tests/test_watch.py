@@ -87,7 +87,7 @@ class Listener(Duty):
         self.seen = []
         self.rested = 0
 
-    def rest(self):
+    def rest(self, _last):
         self.rested += 1
 
     def turn(self, generation, observed):
@@ -156,3 +156,46 @@ def test_a_first_up_that_fails_ends_the_boot(loop):
     made, _ = loop(Unavailable("no disk"))
     with pytest.raises(Unavailable, match="no disk"):
         made._boot()
+
+
+class Witnessing(Duty):
+    def __init__(self):
+        self.heard = []
+
+    def begin(self):
+        self.heard.append("begin")
+
+    def fail(self, failures):
+        self.heard.append(failures)
+
+    def end(self):
+        self.heard.append("end")
+
+
+def test_who_waits_for_a_box_hears_that_its_disk_refuses_the_lock(monkeypatch, tmp_path):
+    def refuse(_box):
+        raise Unavailable("no lock")
+
+    monkeypatch.setattr(watch.lock, "watching", refuse)
+    duty, box = Witnessing(), Box(root=str(tmp_path), state=str(tmp_path))
+    with pytest.raises(Unavailable, match="no lock"):
+        watch.watch(box, Request(), lambda *_: None, lambda _: None, (duty,))
+    assert duty.heard == ["begin", ("no lock",), "end"]
+
+
+class Starved(Duty):
+    def turn(self, _generation, _observed):
+        raise OSError("too many open files")
+
+    def rest(self, _last):
+        raise OSError("too many open files")
+
+
+def test_a_duty_that_meets_a_machine_in_trouble_holds_up_no_other(loop, monkeypatch):
+    listener = Listener()
+    made, said = loop(Unavailable("unused"), Starved(), listener)
+    made._rest()
+    monkeypatch.setattr(store, "read_current", lambda _box: "generation")
+    made._take_turns(watch.supervisord.NOTHING)
+    assert said == ["error: too many open files"] * 2
+    assert (listener.rested, len(listener.seen)) == (1, 1)

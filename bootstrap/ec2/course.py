@@ -90,7 +90,7 @@ class Course(Witness, Duty):
         self._notify.alive()
         return SELDOM_S if self._notify.watchdog_s is None else self._notify.watchdog_s
 
-    def rest(self) -> None:
+    def rest(self, _last: Generation | None) -> None:
         self._notify.alive()  # a box that was taken down, or waits, is not to be started anew by a watchdog
 
     def _is_registered(self, generation: Generation) -> bool:

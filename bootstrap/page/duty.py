@@ -33,7 +33,6 @@ class HealthPage(Duty):
         self._server: Server | None = None
         self._listens_at: tuple[str, int] | None = None
         self._refusal: str | None = None  # why nobody can listen there; it is told once
-        self._generation: Generation | None = None  # that had a turn last
         self._status: Status | None = None
         self._is_supervised = True
         self.health = BoxHealth(word="starting")
@@ -42,7 +41,6 @@ class HealthPage(Duty):
         self._has_told = False
 
     def turn(self, generation: Generation, observed: Observed) -> float:
-        self._generation = generation
         wait_s = self._checks.turn(generation, observed)
         self._is_supervised = observed.daemon is not None
         self._status = judge_status(generation, observed, self._read_ready(generation, observed))
@@ -50,10 +48,10 @@ class HealthPage(Duty):
         self._publish()
         return wait_s
 
-    def rest(self) -> None:
+    def rest(self, last: Generation | None) -> None:
         """Whoever asks is told that nothing runs any more, not how it was."""
-        if self._generation is not None:
-            self.turn(self._generation, NOTHING)
+        if last is not None:
+            self.turn(last, NOTHING)
 
     @property
     def hard_failures(self) -> tuple[str, ...]:
@@ -109,14 +107,17 @@ class HealthPage(Duty):
             self._server.publish(render_documents(self._status, self.health))
 
     def _judge(self, status: Status) -> BoxHealth:
-        if self._refusal is not None and not self._is_draining:
-            return BoxHealth(word="starting", reasons=(self._refusal.splitlines()[0],))
         left_stopped = by_hand.read_stopped(self._box)
         return judge_box(
             unready=[p.name for p in status.programs if not p.is_converged and p.name not in left_stopped],
             checked=self._checks.checked,
             checks=self._checks.checks,
-            is_supervised=self._is_supervised,
+            lack=self._find_lack(),
             most_fail_alike=self.most_fail_alike,
             draining="it is about to stop" if self._is_draining else kept_out.read_reason(self._box),
         )
+
+    def _find_lack(self) -> str | None:
+        if self._refusal is not None:
+            return self._refusal.splitlines()[0]
+        return None if self._is_supervised else "its supervisor has ended or does not answer"
