@@ -290,6 +290,8 @@ def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(sandbox):
     before = sandbox.pids()["api-web"]
     kill_and_wait(before)
     wait_until(lambda: sandbox.pids().get("api-web") not in {None, before}, "its return")
+    said = (sandbox.state / "log/supervisord.log").read_text()
+    assert "the log of api-web can't be opened: [Errno 17] a pipe stands in its place: " in said
     sandbox.run("restart", "api")
     os.kill(sandbox.daemon, signal.SIGTERM)
     wait_until(lambda: sandbox.marked() == {}, "the end of everything")
