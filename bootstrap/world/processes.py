@@ -149,12 +149,15 @@ def read_children(pid: int) -> set[int]:
 def read_abandoned(box: Box, living: int | None) -> list[Marked]:
     """What an earlier supervisord or ``up`` has left; ``living`` is the supervisord that lives or is about to."""
     token = None if living is None else _field(_read(living, "environ"), MARK).partition(":")[0]
-    # The supervisord itself is named: its environment can't be read in the moment in which it is being executed.
-    return [
-        p
-        for p in read_marked(box)
-        if p.pid != living and p.token != token and (p.token or (p.session != living and not _descends(p, living)))
-    ]
+
+    def is_left(process: Marked) -> bool:
+        if process.pid == living:  # in the moment in which it is being executed, nobody can read its token
+            return False
+        if process.token:
+            return process.token != token
+        return process.session != living and not _descends(process, living)
+
+    return [process for process in read_marked(box) if is_left(process)]
 
 
 def _descends(process: Marked, ancestor: int | None) -> bool:

@@ -67,5 +67,13 @@ def still_booting(boxes):
 
 
 def errands_of(box):
-    """Its children that call AWS, or have just done so."""
-    return [one for one in psutil.Process(box.child.pid).children() if "bootstrap.world.ec2.errand" in one.cmdline()]
+    """Its children that call AWS."""
+    return [one for one in psutil.Process(box.child.pid).children() if "bootstrap.world.ec2.errand" in words_of(one)]
+
+
+def words_of(process):
+    """The command line of a process; one that has just ended has none any more."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []

@@ -20,6 +20,15 @@ def box(tmp_path):
 
 
 @pytest.fixture
+def left_unmarked(box):
+    """Something of an earlier supervisor, whose session it is in, that has written over its environment."""
+    with subprocess.Popen(["sleep", "1000"], env={}, start_new_session=True) as child:
+        processes.record_session(box, child.pid)
+        yield child.pid
+        child.kill()
+
+
+@pytest.fixture
 def daemon(box):
     with subprocess.Popen(["sleep", "1000"], env={MARK: processes.new_mark(box)}, start_new_session=True) as child:
         yield child.pid
@@ -39,3 +48,13 @@ def test_a_supervisor_whose_environment_can_not_be_read_yet_is_no_leftover(box, 
     monkeypatch.setattr(processes, "_read", read_too_early)
     assert processes.read_abandoned(box, daemon) == []
     assert [found.pid for found in processes.read_abandoned(box, None)] == [daemon]
+
+
+def test_what_has_no_mark_is_a_leftover_also_while_the_new_supervisor_shows_none(box, left_unmarked, daemon, monkeypatch):
+    wait_until(lambda: daemon in {found.pid for found in processes.read_marked(box)}, "its mark")
+    assert [found.pid for found in processes.read_abandoned(box, daemon)] == [left_unmarked]
+    read = processes._read
+    monkeypatch.setattr(
+        processes, "_read", lambda pid, name: b"" if (pid, name) == (daemon, "environ") else read(pid, name)
+    )
+    assert [found.pid for found in processes.read_abandoned(box, daemon)] == [left_unmarked]
