@@ -22,6 +22,9 @@ up: $(VENV)/stack
 down: $(VENV)/stack
 	@$(BIN)/bootstrap down
 
+# Compiled tests are kept even where nobody wants that of anything else: each worker would compile them all, every time.
+test test-long: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
 

@@ -26,6 +26,11 @@ def pytest_configure():
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
+def pytest_xdist_auto_num_workers():
+    """More than there are processors: at any moment about half of them wait for a program, a signal or a disk."""
+    return 2 * len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(items):
     """What takes long begins first, so that nobody waits for it in the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))

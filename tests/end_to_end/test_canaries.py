@@ -124,8 +124,8 @@ def test_no_secret_is_seen_anywhere(sandbox):
     argv.start()
     wanted = list(forms())
     sure = sandbox.run("up")
-    printed = (sandbox.state / "log/api-web.log").read_bytes()
-    assert all(token.encode() in printed for token in TOKENS), sure.stdout
+    log = sandbox.state / "log/api-web.log"
+    wait_until(lambda: all(token.encode() in log.read_bytes() for token in TOKENS), f"all of them in its log\n{sure.stdout}")
     for words, said in everything(sandbox):
         assert [form for form in wanted if form in said] == [], words
         for path in (path for path in sandbox.state.rglob("*") if path.is_file() and not path.is_symlink()):

@@ -71,7 +71,7 @@ def with_a_log_that_is_nearly_full(sandbox, disk, tmp_path):
     log = sandbox.state / "log/api-web.log"
     log.parent.mkdir(parents=True)
     log.write_bytes(b"an old line\n" * (10 * 1024**2 // 12 - 100))
-    line = f"printf '%050000d\\n' 7; echo >> {count}"
+    line = f"printf '%050000d\\n' 7; echo >> {count}; sleep 0.001"
     sandbox.service("api", f'processes: {{web: {{command: "while :; do {line}; done", ready: {{alive: 0s}}}}}}\n')
     sandbox.config("common/A", "b")
 
@@ -87,9 +87,11 @@ def with_a_log_that_is_nearly_full(sandbox, disk, tmp_path):
     wait_until((log.parent / "api-web.log.1").exists, "its log to be rolled over")
     disk.fill()
     wrote(250)  # which is more than a log may hold, and more than a pipe
+    full = log.stat().st_ino
     disk.make_room()
-    wait_until(lambda: log.stat().st_size < 1024**2, "a new log")
-    wait_until(lambda: b"7\n" in log.read_bytes(), "a whole line in it")
+    older = [log.parent / f"api-web.log.{number}" for number in (1, 2, 3)]
+    wait_until(lambda: full in [path.stat().st_ino for path in older if path.exists()], "it to be rolled over at last")
+    wait_until(lambda: b"7\n" in log.read_bytes(), "a whole line in the new one")
     disk.fail()
     wrote(250)
 

@@ -19,7 +19,7 @@ class FailingDisk:
         self.path = directory / "disk"
         self.path.mkdir()
         with image.open("wb") as file:
-            file.truncate(32 * 1024**2)
+            file.truncate(64 * 1024**2)  # a log and all that it is rolled over into have room
         _run("mkfs.ext4", "-q", "-F", str(image))
         _run("mount", "-o", "loop,errors=remount-ro", str(image), str(self.path))
 

@@ -152,9 +152,16 @@ class Sandbox:
         return {process.pid: process for process in processes.read_marked(self.box)}
 
     def environ_of(self, pid):
-        """What a process really has in its environment."""
-        raw = Path(f"/proc/{pid}/environ").read_bytes()
-        return dict(pair.split(b"=", 1) for pair in raw.split(b"\0") if b"=" in pair)
+        """What a program really has in its environment, once its launcher has made way for it."""
+
+        def read():
+            raw = Path(f"/proc/{pid}/environ").read_bytes()
+            found = dict(pair.split(b"=", 1) for pair in raw.split(b"\0") if b"=" in pair)
+            is_launcher = b"BOOTSTRAP_MARK" in found and b"BOOTSTRAP_MODE" not in found
+            return None if is_launcher else (found,)
+
+        (environ,) = wait_until(read, f"process {pid} to be executed")
+        return environ
 
     def clean_up(self):
         for child in self.started:
