@@ -259,7 +259,7 @@ def diff(
 ) -> tuple[Action, ...]:
     """generation ─► actions."""
     names = differing(rendering.generation, observed)
-    facts = read_facts(box, names) | facts_of(rendering.entries)
+    facts = read_facts(box, names) | facts_of(rendering.entries, names)
     return diff_generation(rendering.generation, observed, facts, left_stopped)
 
 

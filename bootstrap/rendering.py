@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.frozen import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +114,10 @@ def parse_summary(text: bytes) -> Generation:
         raise ValueError(f"not a generation: {error}") from error
 
 
-def facts_of(entries: Iterable[StoreEntry]) -> dict[str, dict[str, Any]]:
-    """What is known about renderings, by store name."""
-    return {entry.name: json.loads(entry.files["program.json"][0]) for entry in entries}
+def facts_of(entries: Iterable[StoreEntry], names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+    """What is known about renderings, by store name; about these alone, if some are named."""
+    return {
+        entry.name: json.loads(entry.files["program.json"][0])
+        for entry in entries
+        if names is None or entry.name in names
+    }

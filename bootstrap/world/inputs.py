@@ -96,7 +96,9 @@ class _Reading:
             below = [entry.name for entry in found if entry.is_dir(follow_symlinks=False) and entry.name != ".git"]
         finally:
             os.close(descriptor)
-        self.add([*(entry.name for entry in found), path], stats)
+        names = [entry.name for entry in found]
+        names.append(path)
+        self.add(names, stats)
         return below
 
     def add_definitions(self, services: str) -> None:
@@ -109,9 +111,9 @@ class _Reading:
         names: list[str] = []
         stats: list[os.stat_result] = []
         for folder in folders:
-            found = _look([folder, f"{folder}/service.yaml", f"{folder}/Procfile"])
-            if len(found) == 1:  # neither: it may be a runit service directory
-                found |= _look(f"{folder}/{name}" for name in (*service_directory.FILES, "control", "log"))
+            found = _look([folder, f"{folder}/service.yaml"])
+            if len(found) == 1:  # it is something else, or nothing; whatever comes or goes changes the folder itself
+                found |= _look(f"{folder}/{name}" for name in ("Procfile", *service_directory.FILES, "control", "log"))
             names += found
             stats += found.values()
         self.add(names, stats)

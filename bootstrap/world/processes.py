@@ -65,13 +65,13 @@ def record_session(box: Box, pid: int) -> None:
     disk.write_for_this_boot(_sessions(box), json.dumps(known | {str(pid): _stat(pid).start}).encode())
 
 
-def read_marked(box: Box) -> list[Marked]:
-    """Every living process of this box, our own process left out."""
+def read_marked(box: Box, but: Collection[int] = ()) -> list[Marked]:
+    """Every living process of this box ``but`` for some, our own process left out."""
     found = []
     sessions = _read_sessions(box)
     members = cgroups.read_members(box)
     for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
+        if not name.isdigit() or int(name) in but or int(name) == os.getpid():
             continue
         pid = int(name)
         stat = _stat(pid)  # first: should the number change hands now, the start will not fit what is killed later
@@ -157,7 +157,10 @@ def read_abandoned(box: Box, living: int | None) -> list[Marked]:
             return process.token != token
         return process.session != living and not _descends(process, living)
 
-    return [process for process in read_marked(box) if is_left(process)]
+    theirs = (
+        frozenset() if living is None else frozenset(_read_child_pids(living))
+    )  # most that there is: no need to look
+    return [process for process in read_marked(box, theirs) if is_left(process)]
 
 
 def _descends(process: Marked, ancestor: int | None) -> bool:

@@ -125,7 +125,9 @@ def test_no_secret_is_seen_anywhere(sandbox):
     wanted = list(forms())
     sure = sandbox.run("up")
     log = sandbox.state / "log/api-web.log"
-    wait_until(lambda: all(token.encode() in log.read_bytes() for token in TOKENS), f"all of them in its log\n{sure.stdout}")
+    wait_until(
+        lambda: all(token.encode() in log.read_bytes() for token in TOKENS), f"all of them in its log\n{sure.stdout}"
+    )
     for words, said in everything(sandbox):
         assert [form for form in wanted if form in said] == [], words
         for path in (path for path in sandbox.state.rglob("*") if path.is_file() and not path.is_symlink()):

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from supervisor import dispatchers, events, loggers, options, process, supervisord
-from supervisor.http import make_http_servers
+from supervisor.http import deferring_http_channel, make_http_servers
 from supervisor.states import ProcessStates, SupervisorStates
 
 
@@ -94,3 +94,8 @@ def test_the_numbers_of_the_states_are_those_that_the_client_maps():
 
 def test_the_hook_is_given_the_supervisord_object():
     assert "factory(supervisord, **d)" in inspect.getsource(make_http_servers)
+
+
+def test_an_answer_is_sent_in_pieces_whose_size_can_be_set_one_in_each_round_of_the_loop():
+    assert isinstance(vars(deferring_http_channel)["ac_out_buffer_size"], int)
+    assert "self.send (self.ac_out_buffer[:obs])" in inspect.getsource(deferring_http_channel.initiate_send)

@@ -50,7 +50,9 @@ def test_a_supervisor_whose_environment_can_not_be_read_yet_is_no_leftover(box, 
     assert [found.pid for found in processes.read_abandoned(box, None)] == [daemon]
 
 
-def test_what_has_no_mark_is_a_leftover_also_while_the_new_supervisor_shows_none(box, left_unmarked, daemon, monkeypatch):
+def test_what_has_no_mark_is_a_leftover_also_while_the_new_supervisor_shows_none(
+    box, left_unmarked, daemon, monkeypatch
+):
     wait_until(lambda: daemon in {found.pid for found in processes.read_marked(box)}, "its mark")
     assert [found.pid for found in processes.read_abandoned(box, daemon)] == [left_unmarked]
     read = processes._read

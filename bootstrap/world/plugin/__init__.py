@@ -18,7 +18,8 @@ add_process_group, remove_process_group · ``ServerOptions``: fork, waitpid, pid
 mood, process_groups_from_parser, process_group_configs · ``Subprocess``: get_execv_args, spawn, stop, pipes, backoff,
 delay, state, pid, config, group, change_state, _check_and_adjust_for_system_clock_rollback ·
 ``POutputDispatcher``: _init_normallog · ``RotatingFileHandler``: doRollover, stream, baseFilename ·
-``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser``. Nothing here may raise into the main loop.
+``supervisor.process.time`` · ``events.subscribe`` · ``UnhosedConfigParser`` ·
+``deferring_http_channel``: ac_out_buffer_size. Nothing here may raise into the main loop.
 """
 
 from __future__ import annotations

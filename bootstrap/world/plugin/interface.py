@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from supervisor import events
+from supervisor.http import deferring_http_channel
 from supervisor.options import UnhosedConfigParser
 from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
@@ -35,6 +36,7 @@ FIELDS = (
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 _NEVER_S = 1e9
+_MOST_AT_ONCE = 65536  # bytes of an answer
 
 
 class Plugin:
@@ -60,6 +62,8 @@ class Plugin:
         self._keep_exit_statuses()
         self._stop_in_waves()
         spawn_without_fork(self._supervisord.options, self._refuse_a_second, self._note_pid)
+        # It sends 4 KiB in each round of its main loop, and in each round it looks at all programs.
+        deferring_http_channel.ac_out_buffer_size = _MOST_AT_ONCE
         log_what_can_be_logged(self._supervisord.options)
         events.subscribe(events.ProcessStateEvent, self._on_state)
 
