@@ -157,10 +157,8 @@ def read_abandoned(box: Box, living: int | None) -> list[Marked]:
             return process.token != token
         return process.session != living and not _descends(process, living)
 
-    theirs = (
-        frozenset() if living is None else frozenset(_read_child_pids(living))
-    )  # most that there is: no need to look
-    return [process for process in read_marked(box, theirs) if is_left(process)]
+    children = () if living is None else _read_child_pids(living)  # most that there is: no need to look at them
+    return [process for process in read_marked(box, frozenset(children)) if is_left(process)]
 
 
 def _descends(process: Marked, ancestor: int | None) -> bool:
