@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from bootstrap.definition import Catalog, Mode, Service, program_names
 from bootstrap.errors import DefinitionError
 from bootstrap.frozen import dataclass
-from bootstrap.problem import FlawedError, Problem, decode_text, render_problems
-from bootstrap.procfile import parse_procfile, procfile_port, procfile_problems
-from bootstrap.scalars import NAME_TEXT, TEXT, choice
-from bootstrap.schema import Keys, read_entries, read_fields
-from bootstrap.service_directory import parse_service_directory
-from bootstrap.service_file import read_service
+from bootstrap.reading.problem import FlawedError, Problem, decode_text, render_problems
+from bootstrap.reading.procfile import parse_procfile, procfile_port, procfile_problems
+from bootstrap.reading.scalars import NAME_TEXT, TEXT, choice
+from bootstrap.reading.schema import Keys, read_entries, read_fields
+from bootstrap.reading.service_directory import parse_service_directory
+from bootstrap.reading.service_file import read_service
+from bootstrap.reading.strict_yaml import NOTHING, Node, Scalar, line_of, parse_yaml
 from bootstrap.spelling import or_list, quoted
-from bootstrap.strict_yaml import NOTHING, Node, Scalar, line_of, parse_yaml
 from bootstrap.waves import find_cycles
 
 if TYPE_CHECKING:

@@ -14,19 +14,19 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bootstrap.addresses import find_addresses
+from bootstrap.config.rules import judge_values, secret_keys
 from bootstrap.errors import DefinitionError, MissingVariable, Refused
-from bootstrap.rules import judge_values, secret_keys
+from bootstrap.reading.tool_versions import FILE
 from bootstrap.spelling import quoted
-from bootstrap.tool_versions import FILE
 from bootstrap.variable import PREFIX, Account, Environment, Layer, Layering, Reference, Setting, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
+    from bootstrap.config.rules import Breach
     from bootstrap.definition import Service
     from bootstrap.plan import Plan, Program
-    from bootstrap.rules import Breach
 
 __all__ = [
     "Account",

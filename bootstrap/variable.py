@@ -14,7 +14,7 @@ from bootstrap.frozen import dataclass
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bootstrap.rules import Rule
+    from bootstrap.config.rules import Rule
 
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PREFIX = "BOOTSTRAP_"

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bootstrap.frozen import dataclass
-from bootstrap.service_directory import EXECUTABLES, FILES, Definition, define
+from bootstrap.reading.service_directory import EXECUTABLES, FILES, Definition, define
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -10,7 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bootstrap"
 OUTSIDE = {"bootstrap.world", "boto3", "psutil", "subprocess", "socket", "time", "random"}
 BOTH_SIDES = {"__main__.py", "boot.py", "control.py", "doctor.py", "watch.py"}  # beside cli/
-STAGES = sorted(path for path in PACKAGE.glob("*.py") if path.name not in BOTH_SIDES)
+PURE_ROOMS = ("config", "instance", "reading")
+STAGES = sorted(
+    path
+    for path in [*PACKAGE.glob("*.py"), *(path for room in PURE_ROOMS for path in (PACKAGE / room).glob("*.py"))]
+    if path.name not in BOTH_SIDES
+)
 SILENT = sorted(
     path
     for path in PACKAGE.rglob("*.py")
@@ -40,7 +45,7 @@ def exits_and_prints(source):
                 yield ast.unparse(node)
 
 
-@pytest.mark.parametrize("path", STAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", STAGES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_stage_imports_nothing_that_blocks_or_fails_or_varies(path):
     assert breaches(path.read_text()) == set()
 

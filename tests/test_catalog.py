@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap import service_file
 from bootstrap.catalog import Sources, parse_catalog
 from bootstrap.definition import (
     Alive,
@@ -26,6 +25,7 @@ from bootstrap.definition import (
     Tcp,
 )
 from bootstrap.errors import DefinitionError
+from bootstrap.reading import service_file
 
 FILE = "services/api/service.yaml"
 DB = "processes: {main: {command: postgres}}\n"

@@ -15,8 +15,8 @@ import click
 from bootstrap.cli.options import with_verbosity
 from bootstrap.cli.output import print_json
 from bootstrap.cli.selection import Selection, read_environments, selection_options
+from bootstrap.config.explanation import Explanation, explain_environment
 from bootstrap.errors import Refused
-from bootstrap.explanation import Explanation, explain_environment
 from bootstrap.frozen import dataclass
 from bootstrap.spelling import did_you_mean, quoted
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.explanation import Origin, Said
+    from bootstrap.config.explanation import Origin, Said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ import click
 
 from bootstrap.cli.config import visible
 from bootstrap.cli.output import print_json
+from bootstrap.config.explanation import MASK
 from bootstrap.digest import digest_of
 from bootstrap.errors import Refused
-from bootstrap.explanation import MASK
 from bootstrap.spelling import did_you_mean, quoted
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bootstrap.box import Box
     from bootstrap.cli.settings import Settings
-    from bootstrap.edits import KeyChange
-    from bootstrap.survey import Surveyed
+    from bootstrap.config.edits import KeyChange
+    from bootstrap.config.survey import Surveyed
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
@@ -150,7 +150,7 @@ class _Found:
         return {f"{one.program.name} in {one.mode}": one for one in surveyed if self._is_wanted(one)}
 
     def _pair(self, old: Mapping[str, Surveyed], new: Mapping[str, Surveyed]) -> Pairs:
-        from bootstrap.edits import diff_environments  # noqa: PLC0415 - not for --help
+        from bootstrap.config.edits import diff_environments  # noqa: PLC0415 - not for --help
         from bootstrap.variable import Environment  # noqa: PLC0415 - likewise
 
         nothing = Environment(variables={}, layers=())

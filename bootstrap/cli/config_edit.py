@@ -10,14 +10,14 @@ import click
 from bootstrap.cli.config_impact import impact_lines
 from bootstrap.errors import BootstrapError, Refused
 from bootstrap.frozen import dataclass
-from bootstrap.problem import FlawedError, render_problems
+from bootstrap.reading.problem import FlawedError, render_problems
 from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.edits import Impact
+    from bootstrap.config.edits import Impact
     from bootstrap.world.config.draft import Draft
     from bootstrap.world.config.writing import Shown, Target
 
@@ -145,7 +145,7 @@ def _ask_editor(layer: str, draft: Draft) -> None:
 
 
 def _render(values: Mapping[str, str]) -> str:
-    from bootstrap.dotenv_file import render_line  # noqa: PLC0415 - not for --help
+    from bootstrap.config.dotenv_file import render_line  # noqa: PLC0415 - not for --help
 
     lines = {key: render_line(key, value) for key, value in sorted(values.items())}
     odd = sorted(key for key, line in lines.items() if line is None)
@@ -159,7 +159,7 @@ def _render(values: Mapping[str, str]) -> str:
 
 def _parse(layer: str, content: bytes) -> dict[str, str]:
     """Editors of Windows begin with a mark, and end lines with two characters."""
-    from bootstrap.dotenv_file import parse_dotenv  # noqa: PLC0415 - not for --help
+    from bootstrap.config.dotenv_file import parse_dotenv  # noqa: PLC0415 - not for --help
 
     try:
         return parse_dotenv(content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n"))

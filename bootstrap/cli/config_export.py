@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bootstrap.cli.config_origin import leave_out, without_option
+from bootstrap.config.exports import FORMATS, render_export
 from bootstrap.errors import Refused
-from bootstrap.exports import FORMATS, render_export
 from bootstrap.spelling import did_you_mean, listed, quoted
 
 if TYPE_CHECKING:

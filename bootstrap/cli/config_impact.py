@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.edits import Impact
+    from bootstrap.config.edits import Impact
 
 
 @click.command(
@@ -29,7 +29,7 @@ def impact(settings: Settings, *, revision: str, as_json: bool) -> None:
 
     The reasons are those that plan gives on a box. It needs no tags, no AWS and no box.
     """
-    from bootstrap.edits import diff_surveys  # noqa: PLC0415 - not for --help
+    from bootstrap.config.edits import diff_surveys  # noqa: PLC0415 - not for --help
     from bootstrap.world.config.revisions import read_repository, survey_revision, survey_working_tree  # noqa: PLC0415 - likewise
 
     before = survey_revision(settings.box, read_repository(settings.box), revision)

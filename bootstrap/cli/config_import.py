@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.importing import Value, Writing
+    from bootstrap.config.importing import Value, Writing
 
 _UNCOMMITTED = "nobody has committed that yet: see it with git status, and commit it"
 _SHARE = "bootstrap config import shared --mode"
@@ -131,7 +131,7 @@ def ssm(settings: Settings, *, path: str, without: tuple[str, ...], target: Targ
 
     No value is read, let alone written: the boxes resolve the references.
     """
-    from bootstrap.importing import name_parameters  # noqa: PLC0415 - not for --help
+    from bootstrap.config.importing import name_parameters  # noqa: PLC0415 - not for --help
     from bootstrap.world.secrets import read_parameter_names  # noqa: PLC0415 - likewise
 
     _check(settings, target)
@@ -169,14 +169,14 @@ def shared(settings: Settings, *, mode: str, plan: bool, as_json: bool) -> None:
 def _check(settings: Settings, target: Target) -> None:
     """Refuse an unknown service or mode before anybody is asked for values."""
     from bootstrap.catalog import parse_catalog  # noqa: PLC0415 - not for --help
-    from bootstrap.importing import check_target  # noqa: PLC0415 - likewise
+    from bootstrap.config.importing import check_target  # noqa: PLC0415 - likewise
     from bootstrap.world.sources import read_sources  # noqa: PLC0415 - likewise
 
     check_target(parse_catalog(read_sources(settings.box)), target.service, target.mode)
 
 
 def _bring(settings: Settings, target: Target, values: Mapping[str, Value]) -> None:
-    from bootstrap.importing import own_layer, plan_writing, refuse_lossy  # noqa: PLC0415 - not for --help
+    from bootstrap.config.importing import own_layer, plan_writing, refuse_lossy  # noqa: PLC0415 - not for --help
     from bootstrap.world.config.layer_writer import write_layer  # noqa: PLC0415 - likewise
     from bootstrap.world.config.layers import read_layer, read_order  # noqa: PLC0415 - likewise
 
@@ -235,7 +235,7 @@ def _written(writing: Writing, values: Mapping[str, Value]) -> list[str]:
 
 
 def _clear_text(values: Mapping[str, Value]) -> list[str]:
-    from bootstrap.clear_text import find_secret  # noqa: PLC0415 - not for --help
+    from bootstrap.config.clear_text import find_secret  # noqa: PLC0415 - not for --help
 
     return sorted(key for key, value in values.items() if isinstance(value, str) and find_secret(key, value))
 

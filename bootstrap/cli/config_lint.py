@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.finding import Finding
+    from bootstrap.config.finding import Finding
 
 EXIT_FOUND = 1
 _COLOURS = {"error": "red", "warning": "yellow"}
@@ -35,7 +35,7 @@ def lint(settings: Settings, *, as_json: bool, form: str, strict: bool) -> int:
     It needs no tags, no AWS and no git, and of services only their definitions. Exit code 0: no errors; 1: errors;
     2: the definitions, layers.yaml or schema.yaml cannot be read.
     """
-    from bootstrap.lint import lint_repository  # noqa: PLC0415 - not for --help
+    from bootstrap.config.lint import lint_repository  # noqa: PLC0415 - not for --help
     from bootstrap.world.config.repository import read_repository  # noqa: PLC0415 - likewise
 
     repository, unreadable = read_repository(settings.box)

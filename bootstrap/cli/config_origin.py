@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bootstrap.errors import Refused
-from bootstrap.problem import FlawedError, render_problems
+from bootstrap.reading.problem import FlawedError, render_problems
 from bootstrap.spelling import did_you_mean, quoted
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ without_option = click.option("--without", multiple=True, metavar="KEY", help="L
 
 def read_heroku(app: str, file: str | None) -> dict[str, str]:
     """The config vars of an app, from a file (``-``: standard input) or the Heroku CLI."""
-    from bootstrap.config_vars import parse_config_vars  # noqa: PLC0415 - not for --help
+    from bootstrap.config.config_vars import parse_config_vars  # noqa: PLC0415 - not for --help
     from bootstrap.world.config.heroku import read_config_vars  # noqa: PLC0415 - likewise
 
     content = read_config_vars(app) if file is None else _read_file(file)
@@ -33,7 +33,7 @@ def read_heroku(app: str, file: str | None) -> dict[str, str]:
 
 def read_dotenv(file: str) -> dict[str, str]:
     """The variables of a dotenv file."""
-    from bootstrap.dotenv_file import parse_foreign  # noqa: PLC0415 - not for --help
+    from bootstrap.config.dotenv_file import parse_foreign  # noqa: PLC0415 - not for --help
 
     return _parse(file, _read_file(file), parse_foreign)
 

@@ -17,7 +17,7 @@ from bootstrap.variable import KEY, is_reserved
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from bootstrap.edits import Impact
+    from bootstrap.config.edits import Impact
     from bootstrap.world.config.writing import Target, Written
 
 V = TypeVar("V", bound="Callable[..., int]")

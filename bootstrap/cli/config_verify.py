@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bootstrap.cli.settings import Settings
-    from bootstrap.comparison import Difference
+    from bootstrap.config.comparison import Difference
     from bootstrap.variable import Environment
 
 EXIT_DIFFERENT = 1
@@ -114,7 +114,7 @@ def _compare(
     *,
     as_json: bool,
 ) -> int:
-    from bootstrap.comparison import compare_values  # noqa: PLC0415 - not for --help
+    from bootstrap.config.comparison import compare_values  # noqa: PLC0415 - not for --help
 
     found: dict[str, list[Difference]] = {}
     for program, environment in environments.items():

@@ -9,8 +9,8 @@ from bootstrap.digest import digest_of
 from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.ec2.situation import SOON_S
 from bootstrap.errors import BootstrapError
-from bootstrap.notices import pick_ours
-from bootstrap.phases import describe_reason
+from bootstrap.instance.notices import pick_ours
+from bootstrap.instance.phases import describe_reason
 from bootstrap.world import clock
 
 if TYPE_CHECKING:

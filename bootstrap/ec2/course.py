@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.errors import BootstrapError
 from bootstrap.identity import parse_identity
-from bootstrap.notices import pick_ours
-from bootstrap.phases import BootReport, Phase, describe_failure, describe_phase, describe_reason, render_report
+from bootstrap.instance.notices import pick_ours
+from bootstrap.instance.phases import (
+    BootReport,
+    Phase,
+    describe_failure,
+    describe_phase,
+    describe_reason,
+    render_report,
+)
 from bootstrap.request import Witness
 from bootstrap.traffic import parse_traffic
 from bootstrap.world import clock, console, disk, kept_out

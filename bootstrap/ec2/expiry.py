@@ -13,7 +13,7 @@ from bootstrap import boot
 from bootstrap.duty import Duty
 from bootstrap.errors import BootstrapError
 from bootstrap.identity import parse_identity
-from bootstrap.notices import End
+from bootstrap.instance.notices import End
 from bootstrap.world import clock
 from bootstrap.world.ec2.instance import read_instance
 

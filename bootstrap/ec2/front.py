@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.duty import SELDOM_S, Duty
 from bootstrap.errors import BootstrapError, Locked
-from bootstrap.notices import Withdraw
+from bootstrap.instance.notices import Withdraw
 from bootstrap.traffic import parse_traffic
 from bootstrap.world import by_hand, clock, kept_out, lock, store
 from bootstrap.world.ec2 import traffic
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bootstrap.ec2.notices import Notices
     from bootstrap.ec2.situation import Situation
-    from bootstrap.notices import Serve
+    from bootstrap.instance.notices import Serve
     from bootstrap.observed import Observed
     from bootstrap.page.duty import HealthPage
     from bootstrap.rendering import Generation

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
 from bootstrap.duty import SELDOM_S, Duty
-from bootstrap.notices import Advice, End, Retire, Serve, TagsChanged, Withdraw, is_warming
+from bootstrap.instance.notices import Advice, End, Retire, Serve, TagsChanged, Withdraw, is_warming
 from bootstrap.spelling import listed
 from bootstrap.world import clock
 from bootstrap.world.ec2.metadata_watch import EVERY_S, MetadataWatch
@@ -20,7 +20,7 @@ from bootstrap.world.imds import metadata_endpoint
 
 if TYPE_CHECKING:
     from bootstrap.ec2.situation import Situation
-    from bootstrap.notices import Notice
+    from bootstrap.instance.notices import Notice
     from bootstrap.observed import Observed
     from bootstrap.rendering import Generation
 

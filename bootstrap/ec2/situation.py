@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.box_settings import BoxSettings
+from bootstrap.config.box_settings import BoxSettings
 from bootstrap.errors import BootstrapError
 from bootstrap.tag import PREFIX
 from bootstrap.world import clock
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from bootstrap.box import Box
-    from bootstrap.notices import End
-    from bootstrap.phases import Word
+    from bootstrap.instance.notices import End
+    from bootstrap.instance.phases import Word
     from bootstrap.request import Say
     from bootstrap.tag import Tag
     from bootstrap.world.ec2.instance import Instance

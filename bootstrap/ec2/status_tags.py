@@ -13,7 +13,7 @@ from random import uniform
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.duty import SELDOM_S, Duty
-from bootstrap.phases import describe_reason
+from bootstrap.instance.phases import describe_reason
 from bootstrap.tag import STATUS
 from bootstrap.world import clock
 from bootstrap.world.aws import DeniedError

@@ -13,8 +13,8 @@ from array import array
 from typing import TYPE_CHECKING
 
 import bootstrap
-from bootstrap import service_directory
 from bootstrap.frozen import dataclass
+from bootstrap.reading import service_directory
 from bootstrap.world import clock
 
 if TYPE_CHECKING:

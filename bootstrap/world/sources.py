@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bootstrap.catalog import MODES_FILE, Sources, parse_modes
 from bootstrap.errors import DefinitionError
 from bootstrap.identity import NAME
-from bootstrap.service_directory import EXECUTABLES, FILES
+from bootstrap.reading.service_directory import EXECUTABLES, FILES
 from bootstrap.spelling import quoted
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from bootstrap.errors import DefinitionError
 from bootstrap.frozen import dataclass
-from bootstrap.problem import FlawedError, render_problems
+from bootstrap.reading.problem import FlawedError, render_problems
+from bootstrap.reading.tool_versions import FILE, PATH, SYSTEM, Tool, parse_tool_versions, place_tools
 from bootstrap.spelling import quoted
-from bootstrap.tool_versions import FILE, PATH, SYSTEM, Tool, parse_tool_versions, place_tools
 from bootstrap.world.sources import read_definition
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from bootstrap.cli.main import cli
-from bootstrap.finding import RULES
+from bootstrap.config.finding import RULES
 
 API = "requires: [DATABASE_URL]\nenv: {LOG_LEVEL: info}\nprocesses: {web: {command: serve, port: 8001}}\n"
 WEB = "processes: {web: {command: serve, port: 8002}}\n"

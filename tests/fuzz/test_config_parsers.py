@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootstrap.box import Box
-from bootstrap.clear_text import find_secret
-from bootstrap.config_vars import parse_config_vars
-from bootstrap.dotenv_file import parse_secrets
+from bootstrap.config.clear_text import find_secret
+from bootstrap.config.config_vars import parse_config_vars
+from bootstrap.config.dotenv_file import parse_secrets
+from bootstrap.config.exports import FORMATS, render_export
+from bootstrap.config.finding import RULES
+from bootstrap.config.guard import hosts_in
+from bootstrap.config.importing import refuse_lossy
+from bootstrap.config.layer_order import parse_layers_file
+from bootstrap.config.lint import lint_repository
+from bootstrap.config.rules import judge_values, parse_rules
 from bootstrap.errors import BootstrapError
-from bootstrap.exports import FORMATS, render_export
-from bootstrap.finding import RULES
-from bootstrap.guard import hosts_in
-from bootstrap.importing import refuse_lossy
-from bootstrap.layer_order import parse_layers_file
-from bootstrap.lint import lint_repository
-from bootstrap.problem import FlawedError
-from bootstrap.rules import judge_values, parse_rules
+from bootstrap.reading.problem import FlawedError
 from bootstrap.variable import Variable
 from bootstrap.world.config.repository import read_repository
 from support.mutation import examples, mutated

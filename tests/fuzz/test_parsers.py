@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from bootstrap.box import Box
 from bootstrap.catalog import Sources, parse_catalog
+from bootstrap.config.dotenv_file import parse_dotenv
+from bootstrap.config.layer_order import parse_order
 from bootstrap.definition import Alive, render_probe
-from bootstrap.dotenv_file import parse_dotenv
 from bootstrap.errors import BootstrapError
 from bootstrap.identity import parse_identity
-from bootstrap.layer_order import parse_order
 from bootstrap.ledger import parse_ledger
 from bootstrap.observed import ObservedProgram
-from bootstrap.problem import FlawedError
+from bootstrap.reading.problem import FlawedError
 from bootstrap.rendering import Generation, Unit, parse_summary, render_summary
 from bootstrap.tag import KEYS, Tag
 from bootstrap.world import (

@@ -7,7 +7,7 @@ import pwd
 import re
 from typing import TYPE_CHECKING
 
-from bootstrap.commits import ABSENT, LOG_FORMAT, Change, parse_log
+from bootstrap.config.commits import ABSENT, LOG_FORMAT, Change, parse_log
 from bootstrap.errors import DefinitionError, Refused, Unavailable
 from bootstrap.frozen import dataclass
 from bootstrap.spelling import quoted

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.importing import Writing
+    from bootstrap.config.importing import Writing
 
 _MODE = 0o600  # what was imported may be secret; git does not keep this, and nobody else has to read it here
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from bootstrap.environ import layer_names
 from bootstrap.errors import DefinitionError
 from bootstrap.frozen import dataclass
-from bootstrap.problem import FlawedError, Problem, render_problems
+from bootstrap.reading.problem import FlawedError, Problem, render_problems
 from bootstrap.spelling import quoted
 from bootstrap.variable import KEY, LONGEST, Layer, Layering, Reference, Setting, is_reserved, is_too_long, parse_value
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.box_settings import BoxSettings
-    from bootstrap.layer_order import LayersFile
+    from bootstrap.config.box_settings import BoxSettings
+    from bootstrap.config.layer_order import LayersFile
+    from bootstrap.config.rules import Rule
     from bootstrap.plan import Plan
-    from bootstrap.rules import Rule
 
 T = TypeVar("T")
 ORDER = ("common", "modes/{mode}", "services/{service}/common", "services/{service}/{mode}")
@@ -93,7 +93,7 @@ def read_layers_file(box: Box) -> LayersFile | None:
     content = _read_yaml(box, _ORDER_FILE, "the order of layers")
     if content is None:
         return None
-    from bootstrap.layer_order import parse_layers_file  # noqa: PLC0415 - few roots have this file
+    from bootstrap.config.layer_order import parse_layers_file  # noqa: PLC0415 - few roots have this file
 
     return _parse(_ORDER_FILE, content, parse_layers_file)
 
@@ -103,14 +103,14 @@ def read_rules(box: Box) -> Mapping[str, Rule]:
     content = _read_yaml(box, _RULES_FILE, "the schema of variables")
     if content is None:
         return {}
-    from bootstrap.rules import parse_rules  # noqa: PLC0415 - few roots have this file
+    from bootstrap.config.rules import parse_rules  # noqa: PLC0415 - few roots have this file
 
     return _parse(_RULES_FILE, content, parse_rules)
 
 
 def read_box_settings(box: Box) -> BoxSettings:
     """What ``config/box.yaml`` says; raises DefinitionError."""
-    from bootstrap.box_settings import BoxSettings, parse_box_settings  # noqa: PLC0415 - few roots have this file
+    from bootstrap.config.box_settings import BoxSettings, parse_box_settings  # noqa: PLC0415 - few roots have this file
 
     content = _read_yaml(box, _BOX_FILE, "the settings of boxes")
     return BoxSettings() if content is None else _parse(_BOX_FILE, content, parse_box_settings)
@@ -315,7 +315,7 @@ class _Reading:
         except _UnfitError as unfit:
             self._refuse(_DOTENV, unfit)
             return {}
-        from bootstrap.dotenv_file import parse_dotenv  # noqa: PLC0415 - slow, and few layers have such a file
+        from bootstrap.config.dotenv_file import parse_dotenv  # noqa: PLC0415 - slow, and few layers have such a file
 
         file = f"{self._where}/{_DOTENV}"
         try:

@@ -13,9 +13,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from bootstrap.dotenv_file import parse_secrets
+from bootstrap.config.dotenv_file import parse_secrets
 from bootstrap.errors import DefinitionError
-from bootstrap.problem import FlawedError, render_problems
+from bootstrap.reading.problem import FlawedError, render_problems
 from bootstrap.world.secrets import Secret, pick_value
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import parse_catalog
+from bootstrap.config.importing import check_target
 from bootstrap.environ import layer_environments, needed_references
 from bootstrap.identity import Identity
-from bootstrap.importing import check_target
 from bootstrap.plan import resolve_plan
 from bootstrap.variable import Account
 from bootstrap.world.config.layers import read_layering

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bootstrap.commits import ABSENT
-from bootstrap.dotenv_file import find_lines, parse_dotenv
-from bootstrap.problem import FlawedError
+from bootstrap.config.commits import ABSENT
+from bootstrap.config.dotenv_file import find_lines, parse_dotenv
+from bootstrap.reading.problem import FlawedError
 from bootstrap.world.config.git_repository import open_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.commits import Change
-    from bootstrap.explanation import Origin
+    from bootstrap.config.commits import Change
+    from bootstrap.config.explanation import Origin
     from bootstrap.world.config.git_repository import Repository
 
 

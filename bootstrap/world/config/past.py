@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bootstrap.commits import ABSENT
-from bootstrap.dotenv_file import parse_dotenv
-from bootstrap.explanation import MASK
+from bootstrap.config.commits import ABSENT
+from bootstrap.config.dotenv_file import parse_dotenv
+from bootstrap.config.explanation import MASK
 from bootstrap.frozen import dataclass
-from bootstrap.problem import FlawedError
+from bootstrap.reading.problem import FlawedError
 from bootstrap.variable import KEY, parse_value
 from bootstrap.world.config.revisions import read_repository, survey_working_tree
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.commits import Change
+    from bootstrap.config.commits import Change
 
 _REFERENCES = ("ssm", "secret")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.edits import KeyChange
+from bootstrap.config.edits import KeyChange
 from bootstrap.errors import Unavailable
 from bootstrap.generation import digest_value
 from bootstrap.variable import Reference
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bootstrap.box import Box
-    from bootstrap.survey import Surveyed
+    from bootstrap.config.survey import Surveyed
 
 
 def diff_running(box: Box, surveyed: Iterable[Surveyed]) -> Iterator[tuple[str, list[KeyChange]]]:

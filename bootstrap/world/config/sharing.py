@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import parse_catalog
-from bootstrap.importing import own_layer
-from bootstrap.shared_keys import Share, moved_file, propose_shares
-from bootstrap.survey import all_layer_names, plan_modes
+from bootstrap.config.importing import own_layer
+from bootstrap.config.shared_keys import Share, moved_file, propose_shares
+from bootstrap.config.survey import all_layer_names, plan_modes
 from bootstrap.variable import Layering
 from bootstrap.world import disk
 from bootstrap.world.config.layer_writer import refuse_foreign, replace_files

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bootstrap.misplaced import judge_folder, judge_procfiles, judge_top, possible_layers
+from bootstrap.config.misplaced import judge_folder, judge_procfiles, judge_top, possible_layers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from bootstrap.box import Box
+    from bootstrap.config.misplaced import Misplaced
     from bootstrap.definition import Catalog
-    from bootstrap.misplaced import Misplaced
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -8,27 +8,27 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bootstrap.catalog import parse_catalog
-from bootstrap.commits import ABSENT
-from bootstrap.edited_layer import edit_layer, is_line, render_files
-from bootstrap.edits import Impact, Outweighed, diff_surveys, find_outweighed
+from bootstrap.config.commits import ABSENT
+from bootstrap.config.edited_layer import edit_layer, is_line, render_files
+from bootstrap.config.edits import Impact, Outweighed, diff_surveys, find_outweighed
+from bootstrap.config.importing import check_target, own_layer
+from bootstrap.config.survey import survey_edited
+from bootstrap.config.worsening import describe_worsening, find_exposed
 from bootstrap.errors import DefinitionError, Locked, Refused
 from bootstrap.frozen import dataclass
-from bootstrap.importing import check_target, own_layer
 from bootstrap.spelling import harmless
-from bootstrap.survey import survey_edited
 from bootstrap.world import clock, disk
 from bootstrap.world.config.layer_writer import put_back, refuse_foreign, replace_files
 from bootstrap.world.config.layers import read_layer, read_order
 from bootstrap.world.config.origins import read_origins
 from bootstrap.world.config.revisions import read_repository, survey_working_tree
 from bootstrap.world.sources import read_sources
-from bootstrap.worsening import describe_worsening, find_exposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.survey import Survey
+    from bootstrap.config.survey import Survey
     from bootstrap.variable import Layer
     from bootstrap.world.config.git_repository import Repository
 

@@ -6,14 +6,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import BootstrapError
-from bootstrap.notices import MAINTENANCE, REBALANCE, SPOT, TARGET_STATE, Seen, diff_seen, pick_ours
+from bootstrap.instance.notices import MAINTENANCE, REBALANCE, SPOT, TARGET_STATE, Seen, diff_seen, pick_ours
 from bootstrap.world import clock
 from bootstrap.world.imds import MetadataService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bootstrap.notices import Notice
+    from bootstrap.instance.notices import Notice
 
 EVERY_S = 5.0  # what AWS advises; spot notices come two minutes ahead
 _TAGS_EVERY = 3  # rounds: reading tags is a request for each

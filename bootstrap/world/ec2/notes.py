@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bootstrap.errors import Unavailable
-from bootstrap.herd import most_fail_alike, next_notes, parse_notes
-from bootstrap.loop_breaker import Ended, History, next_history, parse_history, render_history
+from bootstrap.instance.herd import most_fail_alike, next_notes, parse_notes
+from bootstrap.instance.loop_breaker import Ended, History, next_history, parse_history, render_history
 from bootstrap.spelling import quoted
 from bootstrap.world import clock
 from bootstrap.world.ec2.bucket import read_object, write_object

@@ -6,7 +6,7 @@ import queue
 
 import pytest
 
-from bootstrap.notices import Advice, End, TagsChanged
+from bootstrap.instance.notices import Advice, End, TagsChanged
 from bootstrap.world.ec2.metadata_watch import MetadataWatch
 from support.metadata_server import Answer, MetadataServer
 

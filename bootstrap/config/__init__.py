@@ -1,0 +1,1 @@
+"""What stands in `config/`, and what people do with it: explain, compare, lint, edit, bring in and out. All pure."""
