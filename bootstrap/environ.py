@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bootstrap.addresses import find_addresses
-from bootstrap.config.rules import judge_values, secret_keys
 from bootstrap.errors import DefinitionError, MissingVariable, Refused
+from bootstrap.frozen import dataclass
 from bootstrap.reading.tool_versions import FILE
+from bootstrap.rules import judge_values, secret_keys
 from bootstrap.spelling import quoted
-from bootstrap.variable import PREFIX, Account, Environment, Layer, Layering, Reference, Setting, Variable
+from bootstrap.variable import PREFIX, Account, Environment, Layer, Reference, Setting, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bootstrap.box import Box
-    from bootstrap.config.rules import Breach
     from bootstrap.definition import Service
     from bootstrap.plan import Plan, Program
+    from bootstrap.rules import Breach, Rule
 
 __all__ = [
     "Account",
@@ -42,6 +44,15 @@ __all__ = [
     "needed_references",
 ]
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layering:
+    """The config layers of a root, and the order in which they lie."""
+
+    order: tuple[str, ...]  # directories below config/ with placeholders, lowest first
+    layers: Mapping[str, Layer]  # by directory below config/
+    rules: Mapping[str, Rule] = field(default_factory=dict)  # by key: what config/schema.yaml says
 
 
 def layer_names(program: Program, mode: str, order: Iterable[str]) -> tuple[str, ...]:

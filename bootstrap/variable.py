@@ -14,8 +14,6 @@ from bootstrap.frozen import dataclass
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bootstrap.config.rules import Rule
-
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PREFIX = "BOOTSTRAP_"
 LONGEST = 128 * 1024  # bytes of `KEY=value` and the NUL at its end: Linux's MAX_ARG_STRLEN
@@ -54,15 +52,6 @@ class Layer:
     name: str
     settings: Mapping[str, Setting]
     shadowed: Mapping[str, Setting] = field(default_factory=dict)  # lines of its .env that files of it lie over
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layering:
-    """The config layers of a root, and the order in which they lie."""
-
-    order: tuple[str, ...]  # directories below config/ with placeholders, lowest first
-    layers: Mapping[str, Layer]  # by directory below config/
-    rules: Mapping[str, Rule] = field(default_factory=dict)  # by key: what config/schema.yaml says
 
 
 History: TypeAlias = tuple[tuple[str, Setting], ...]  # (layer name, setting), strongest last

@@ -16,11 +16,11 @@ import pytest
 
 from bootstrap.box import Box
 from bootstrap.definition import Process, Service
-from bootstrap.environ import STANDARD_PATH, layer_environments
+from bootstrap.environ import STANDARD_PATH, Layering, layer_environments
 from bootstrap.errors import DefinitionError
 from bootstrap.identity import Identity
 from bootstrap.plan import Plan, Program
-from bootstrap.variable import Account, Layering
+from bootstrap.variable import Account
 from bootstrap.world.config.layers import read_layer, read_layers
 
 BATCHES, FILES = 40, 275  # 11 000 files in all

@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.box import Box
-from bootstrap.config.rules import parse_rules
 from bootstrap.definition import Check, Http, Process, Service, Tcp
 from bootstrap.environ import layer_environments, layer_names, needed_references
 from bootstrap.errors import DefinitionError, MissingVariable
 from bootstrap.identity import Identity
 from bootstrap.plan import Plan, Program
+from bootstrap.rules import parse_rules
 from bootstrap.variable import (
     LONGEST,
     Account,

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from bootstrap.config.misplaced import Misplaced
     from bootstrap.config.survey import Surveyed, Unplannable
     from bootstrap.definition import Catalog
-    from bootstrap.variable import Layer, Layering
+    from bootstrap.environ import Layering
+    from bootstrap.variable import Layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

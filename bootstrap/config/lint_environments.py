@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.config import rules
+from bootstrap import rules
 from bootstrap.config.finding import Finding
-from bootstrap.environ import layer_names
+from bootstrap.environ import Layering, layer_names
 from bootstrap.spelling import listed
 from bootstrap.variable import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from bootstrap.config.rules import Breach
     from bootstrap.config.survey import Surveyed
     from bootstrap.definition import Catalog, Service
-    from bootstrap.variable import Environment, Layering, Setting
+    from bootstrap.rules import Breach
+    from bootstrap.variable import Environment, Setting
 
 _CONVENTIONAL_TWINS = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.config.finding import Finding
 from bootstrap.config.guard import Guard, Protected, find_reach, hosts_in
-from bootstrap.environ import layer_names
+from bootstrap.environ import Layering, layer_names
 from bootstrap.spelling import did_you_mean, listed, quoted
 from bootstrap.variable import Reference
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.config.guard import Reach
     from bootstrap.config.survey import Surveyed
     from bootstrap.definition import Catalog
-    from bootstrap.variable import Environment, Layering, Setting
+    from bootstrap.variable import Environment, Setting
 
 _FILE = "config/layers.yaml"
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from bootstrap.config.survey import Surveyed
     from bootstrap.definition import Catalog
-    from bootstrap.variable import Layering, Setting
+    from bootstrap.environ import Layering
+    from bootstrap.variable import Setting
 
 _QUOTES = "\"'"
 _STORE = (

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from bootstrap.box import Box
     from bootstrap.config.survey import Surveyed
+    from bootstrap.environ import Layering
     from bootstrap.plan import Plan
-    from bootstrap.variable import Layering, Setting
+    from bootstrap.variable import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

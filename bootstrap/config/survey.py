@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bootstrap.environ import layer_environments, layer_names, needed_references
+from bootstrap.environ import Layering, layer_environments, layer_names, needed_references
 from bootstrap.errors import DefinitionError
 from bootstrap.frozen import dataclass
 from bootstrap.identity import Identity
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.definition import Catalog
     from bootstrap.plan import Plan, Program
-    from bootstrap.variable import Environment, Layer, Layering
+    from bootstrap.variable import Environment, Layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from bootstrap.config.guard import hosts_in
 from bootstrap.config.importing import refuse_lossy
 from bootstrap.config.layer_order import parse_layers_file
 from bootstrap.config.lint import lint_repository
-from bootstrap.config.rules import judge_values, parse_rules
 from bootstrap.errors import BootstrapError
 from bootstrap.reading.problem import FlawedError
+from bootstrap.rules import judge_values, parse_rules
 from bootstrap.variable import Variable
 from bootstrap.world.config.repository import read_repository
 from support.mutation import examples, mutated

@@ -14,12 +14,12 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from bootstrap.environ import layer_names
+from bootstrap.environ import Layering, layer_names
 from bootstrap.errors import DefinitionError
 from bootstrap.frozen import dataclass
 from bootstrap.reading.problem import FlawedError, Problem, render_problems
 from bootstrap.spelling import quoted
-from bootstrap.variable import KEY, LONGEST, Layer, Layering, Reference, Setting, is_reserved, is_too_long, parse_value
+from bootstrap.variable import KEY, LONGEST, Layer, Reference, Setting, is_reserved, is_too_long, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from bootstrap.box import Box
     from bootstrap.config.box_settings import BoxSettings
     from bootstrap.config.layer_order import LayersFile
-    from bootstrap.config.rules import Rule
     from bootstrap.plan import Plan
+    from bootstrap.rules import Rule
 
 T = TypeVar("T")
 ORDER = ("common", "modes/{mode}", "services/{service}/common", "services/{service}/{mode}")
@@ -103,7 +103,7 @@ def read_rules(box: Box) -> Mapping[str, Rule]:
     content = _read_yaml(box, _RULES_FILE, "the schema of variables")
     if content is None:
         return {}
-    from bootstrap.config.rules import parse_rules  # noqa: PLC0415 - few roots have this file
+    from bootstrap.rules import parse_rules  # noqa: PLC0415 - few roots have this file
 
     return _parse(_RULES_FILE, content, parse_rules)
 

@@ -8,7 +8,7 @@ from bootstrap.catalog import parse_catalog
 from bootstrap.config.finding import Finding
 from bootstrap.config.lint import Repository
 from bootstrap.config.survey import all_layer_names, plan_modes, survey_environments
-from bootstrap.variable import Layering
+from bootstrap.environ import Layering
 from bootstrap.world.config.layers import ORDER, Inspected, inspect_layers, read_layers_file, read_rules
 from bootstrap.world.config.tree import read_folders, read_procfiles, read_top
 from bootstrap.world.sources import read_sources

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from bootstrap.box import Box
 from bootstrap.catalog import Sources, parse_catalog
 from bootstrap.config.survey import Survey, all_layer_names, plan_modes, survey_environments
+from bootstrap.environ import Layering
 from bootstrap.errors import DefinitionError, Refused, Unavailable
-from bootstrap.variable import Layering
 from bootstrap.world.config.git_repository import Repository, open_repository
 from bootstrap.world.config.layers import read_layers, read_order, read_rules
 from bootstrap.world.sources import read_sources

@@ -8,7 +8,7 @@ from bootstrap.catalog import parse_catalog
 from bootstrap.config.importing import own_layer
 from bootstrap.config.shared_keys import Share, moved_file, propose_shares
 from bootstrap.config.survey import all_layer_names, plan_modes
-from bootstrap.variable import Layering
+from bootstrap.environ import Layering
 from bootstrap.world import disk
 from bootstrap.world.config.layer_writer import refuse_foreign, replace_files
 from bootstrap.world.config.layers import read_layers, read_order, read_rules

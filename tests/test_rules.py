@@ -1,7 +1,7 @@
 import pytest
 
-from bootstrap.config.rules import Breach, judge_values, parse_rules, secret_keys
 from bootstrap.reading.problem import FlawedError, render_problems
+from bootstrap.rules import Breach, judge_values, parse_rules, secret_keys
 from bootstrap.variable import Variable
 
 
