@@ -5,7 +5,7 @@ import pytest
 
 from bootstrap.box import Box
 from bootstrap.definition import Check, Http, Process, Service, Tcp
-from bootstrap.environ import layer_environments, layer_names, needed_references
+from bootstrap.environ import Layering, layer_environments, layer_names, needed_references
 from bootstrap.errors import DefinitionError, MissingVariable
 from bootstrap.identity import Identity
 from bootstrap.plan import Plan, Program
@@ -14,7 +14,6 @@ from bootstrap.variable import (
     LONGEST,
     Account,
     Layer,
-    Layering,
     Reference,
     Setting,
     is_reserved,
