@@ -110,9 +110,11 @@ def plan(box: Box, request: Request, say: Say) -> Outcome:
     supervisor = supervisord.connect(box)
     observed = supervisor.observe() if supervisor else supervisord.NOTHING
     actions = diff(box, rendering, observed)
-    for problem in preflight.find_problems(box, actions, facts_of(rendering.entries)):
+    problems = preflight.find_problems(box, actions, facts_of(rendering.entries))
+    for problem in problems:
         say("", f"up would fail: {problem}")
-    return Outcome(generation=rendering.generation, actions=actions, results={}, failures={})
+    failures = {"": "\n".join(problems)} if problems else {}
+    return Outcome(generation=rendering.generation, actions=actions, results={}, failures=failures)
 
 
 def gather_tags(box: Box, request: Request, say: Say) -> tuple[Tag, ...]:
@@ -143,8 +145,8 @@ def mention_unused(box: Box, layered: Layered, say: Say) -> None:
     from bootstrap.plan import find_idle_refs  # noqa: PLC0415 - see layer
     from bootstrap.world.config.tree import read_misplaced  # noqa: PLC0415 - likewise
 
-    for name in find_idle_refs(layered.plan.identity, layered.catalog):
-        say("", f"not used: tag bootstrap:ref.{name}: service {name} has no source")
+    for why in find_idle_refs(layered.plan, layered.catalog):
+        say("", f"not used: tag {why}")
     for one in read_misplaced(box, layered.catalog, layered.order):
         say("", f"not read: {one.place}: {one.text}")
 
@@ -295,6 +297,7 @@ def _apply(
     with request.witness.phase("ready"):
         apply = Apply(box, supervisor, generation, previous, processes.new_mark(box), say)
         outcome = apply.run(actions, deadline, blocked)
+    store.write_failed(box, generation, outcome.failures)
     store.switch_current(box, generation)
     store.prune(box, generation, before)
     if generation.sources:

@@ -159,10 +159,11 @@ def _end(box: Box, say: Say) -> tuple[str, ...]:
         except Unavailable as error:
             say("", f"ending the supervisor by force: {str(error).splitlines()[0]}")
             processes.end_pids([supervisor.pid])
+    left = () if stopped else processes.read_abandoned(box, None)
     blocked = abandoned.sweep(box, None, say)
     if blocked:
         raise ApplyFailed("\n".join(blocked.values()))
-    return stopped
+    return stopped or tuple(sorted({process.program for process in left if process.program is not None}))
 
 
 def _stop_all(box: Box, supervisor: Supervisor, say: Say) -> tuple[str, ...]:

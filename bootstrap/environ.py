@@ -127,13 +127,22 @@ def _references(layer: Layer) -> dict[str, tuple[Reference, str]]:
 
 
 def _refuse_reserved(plan: Plan) -> None:
+    services = {program.service.name: program.service for program in plan.programs}
     problems = [
         f"cannot set variable {quoted(key)}: names that begin with {PREFIX} are set by bootstrap alone\n"
         f"  where: {service.file}: env/{key}\n"
         "  way out: give the variable another name"
-        for service in {program.service.name: program.service for program in plan.programs}.values()
+        for service in services.values()
         for key in service.env
         if key.startswith(PREFIX)
+    ]
+    problems += [
+        f'cannot set variable "PORT": process "{process.name}" has a port, and is told it in this variable\n'
+        f"  where: {service.file}: env/PORT\n"
+        f"  way out: leave one of the two, processes/{process.name}/port"
+        for service in services.values()
+        for process in service.processes.values()
+        if "PORT" in service.env and process.port is not None
     ]
     if problems:
         raise DefinitionError(*problems)

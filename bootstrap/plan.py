@@ -113,9 +113,14 @@ def _unknown_refs(identity: Identity, catalog: Catalog) -> Iterator[str]:
             yield f"cannot use tag {quoted(f'bootstrap:ref.{name}')}: no such service{hint}"
 
 
-def find_idle_refs(identity: Identity, catalog: Catalog) -> tuple[str, ...]:
-    """Services that a tag names a ref for and that have no source to take it from."""
-    return tuple(name for name in sorted(identity.refs) if catalog.services[name].source is None)
+def find_idle_refs(plan: Plan, catalog: Catalog) -> Iterator[str]:
+    """Tags that name a ref where there is no source to take it from, each with why."""
+    identity = plan.identity
+    if identity.ref is not None and all(program.service.source is None for program in plan.programs):
+        yield "bootstrap:ref: no service of this box has a source"
+    for name in sorted(identity.refs):
+        if catalog.services[name].source is None:
+            yield f"bootstrap:ref.{name}: service {name} has no source"
 
 
 def _planned_services(identity: Identity, catalog: Catalog) -> list[Service]:

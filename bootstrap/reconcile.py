@@ -199,20 +199,25 @@ def _explain_env(old: Mapping[str, list[str]], new: Mapping[str, list[str]], ver
 
 def _explain_rest(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     words = {
-        "command": "its command",
-        "directory": "its directory",
-        "user": "its user",
-        "limits": "its limits",
-        "stop": "the way it is stopped",
-        "restart": "its restart policy",
-        "finish": "its finish script",
-        "control": "what its control scripts are",
-        "log": "its logger",
+        "command": "its command has",
+        "directory": "its directory has",
+        "user": "its user has",
+        "limits": "its limits have",
+        "stop": "the way it is stopped has",
+        "restart": "its restart policy has",
+        "finish": "its finish script has",
+        "control": "its control scripts have",
+        "log": "its logger has",
     }
-    before, after = {**old, "directory": _inner_directory(old)}, {**new, "directory": _inner_directory(new)}
+    before, after = ({**facts, "directory": _inner_directory(facts), "stop": _own_stop(facts)} for facts in (old, new))
     if ("code" in old) != ("code" in new):
         del words["directory"]  # it is another one of necessity
-    return [f"{word} has changed ({new['file']})" for key, word in words.items() if before.get(key) != after.get(key)]
+    return [f"{word} changed ({new['file']})" for key, word in words.items() if before.get(key) != after.get(key)]
+
+
+def _own_stop(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How the definition has it stopped; whether that takes the whole group follows from its command."""
+    return {key: value for key, value in facts.get("stop", {}).items() if key != "group"}
 
 
 def _inner_directory(facts: Mapping[str, Any]) -> str | None:

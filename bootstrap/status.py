@@ -26,6 +26,7 @@ class ProgramStatus:
     ready: bool
     failing: str | None = None  # why its check fails
     left_behind: bool = False  # it runs without a supervisor, because that has died
+    setup_failed: bool = False  # its service's set-up has, and so it was not started as what is wanted
 
     @property
     def health(self) -> str:
@@ -35,6 +36,11 @@ class ProgramStatus:
         if not self.ready:
             return "starting"
         return "failing" if self.failing else "ok"
+
+    @property
+    def is_unhealthy(self) -> bool:
+        """Whether a check fails that decides the health of the box."""
+        return self.health == "failing" and self.unit is not None and bool((self.unit.check or {}).get("hard"))
 
     @property
     def state(self) -> str:
@@ -71,6 +77,11 @@ class Status:
         return self.generation is not None and all(program.is_converged for program in self.programs)
 
     @property
+    def is_well(self) -> bool:
+        """Whether everything is as it should be, and no hard check fails."""
+        return self.is_converged and not any(program.is_unhealthy for program in self.programs)
+
+    @property
     def services(self) -> dict[str, str]:
         """Program name → its service, as far as that is known."""
         return {program.name: program.unit.service if program.unit else program.name for program in self.programs}
@@ -86,16 +97,22 @@ def judge_status(
     ready: Collection[str],
     failing: Mapping[str, str] | None = None,
     left_behind: Collection[str] = (),
+    failed_setups: Collection[str] = (),
 ) -> Status:
     """Put together what is wanted and what is.
 
     ``ready`` names the programs known to be ready, ``failing`` those whose check fails, with the reason,
-    ``left_behind`` those that run without a supervisor.
+    ``left_behind`` those that run without a supervisor, ``failed_setups`` services.
     """
     why = failing or {}
     units = {unit.name: unit for unit in generation.units} if generation else {}
     running = {program.name: program for program in observed.programs}
     names = [*units, *sorted(running.keys() - units.keys())]
+
+    def is_current(name: str) -> bool:
+        program = running.get(name)
+        return program is not None and program.pid is not None and program.fingerprint == units[name].fingerprint
+
     programs = tuple(
         ProgramStatus(
             name=name,
@@ -104,6 +121,7 @@ def judge_status(
             ready=name in ready,
             failing=why.get(name),
             left_behind=name in left_behind,
+            setup_failed=name in units and units[name].service in failed_setups and not is_current(name),
         )
         for name in names
     )
@@ -157,6 +175,7 @@ def _render_program(status: ProgramStatus) -> dict[str, Any]:
         "ready": status.ready,
         "outdated": status.is_outdated,
         "left_behind": status.left_behind,
+        "setup_failed": status.setup_failed,
         "health": status.health,
         "port": unit.port if unit else None,
         "fingerprint": program.fingerprint if program else unit.fingerprint if unit else None,

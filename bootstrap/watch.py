@@ -225,7 +225,8 @@ class _Loop:
 
     def _restore(self) -> None:
         self._pause()
-        self.say("", "the supervisor has ended: restoring what it ran")
+        if lock.read_changing(self.box) is None:  # else it may well be a `down`, for whose end we wait
+            self.say("", "the supervisor has ended: restoring what it ran")
         outcome = boot.restore(self.box, None, self.request, self.say, self.announce)
         if outcome is None and not self._is_down_by_hand():  # the store is gone, or all of the state
             outcome = boot.up(self.box, self.request, self.say, self.announce)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.catalog import Sources, parse_catalog
+from bootstrap.catalog import MODES_FILE, Sources, parse_catalog, parse_modes
 from bootstrap.definition import (
     Alive,
     Check,
@@ -733,3 +733,18 @@ def test_the_documentation_has_every_key_and_what_holds_without_it():
     assert (process.stop, process.restart) == (Stop(signal="TERM", grace_s=10.0), Restart(window_s=60.0, starts=5))
     for said in ("`{alive: 1s}`", "`timeout: 30s`", "`{signal: TERM, grace: 10s}`", "`{window: 60s, starts: 5}`"):
         assert said in text
+
+
+def test_the_modes_of_the_documentation_are_read():
+    text = (Path(__file__).parents[1] / "docs/definition.md").read_text()
+    (example,) = re.findall(r"## `services/modes.yaml`.*?```yaml\n(.*?)```", text, re.DOTALL)
+    modes = parse_modes(Sources(root="/root", files={MODES_FILE: example.encode()}))
+    assert (modes["qa"].runs, modes["qa"].description) == ("one", "One service, with test data")
+
+
+def test_words_behind_a_comma_are_told_apart_from_a_misspelt_key():
+    text = "description: x\nruntime: {path: [a], with test data, more: 1}\n"
+    assert refused(text + MINIMAL) == [
+        f'{FILE}:2: runtime/"with test data": unknown key; valid keys are path (inside {{ }} a comma ends a text, unless it stands in quotes)',
+        f"{FILE}:2: runtime/more: unknown key; valid keys are path",
+    ]

@@ -409,6 +409,18 @@ def test_the_definition_cannot_set_what_only_bootstrap_may():
     )
 
 
+def test_the_definition_cannot_set_port_where_a_process_has_one():
+    with pytest.raises(DefinitionError) as caught:
+        layered(plan(service("api", Process(name="web", command="serve", port=8001), env={"PORT": "9"})))
+    assert str(caught.value) == (
+        'cannot set variable "PORT": process "web" has a port, and is told it in this variable\n'
+        "  where: services/api/service.yaml: env/PORT\n"
+        "  way out: leave one of the two, processes/web/port"
+    )
+    environments = layered(plan(service("api", env={"PORT": "9"})))
+    assert environments["api-web"].variables["PORT"].value == "9"
+
+
 def test_another_order_of_layers_is_obeyed():
     wanted = plan(service("api"))
     order = ("services/{service}/common", "common", "only/{process}")

@@ -8,6 +8,7 @@ import click
 
 from bootstrap.checkout import describe_code, parse_code
 from bootstrap.cli.output import describe_box, print_json
+from bootstrap.spelling import listed
 from bootstrap.world import store
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def generations(settings: Settings, *, as_json: bool) -> int:
                     "programs": [unit.name for unit in generation.units],
                     "code": {code.service: {"ref": code.ref, "version": code.version} for code in _codes(generation)},
                     "current": current is not None and generation.id == current.id,
+                    "failed": list(store.read_failed(settings.box, generation.id)),
                 }
                 for generation, moment in kept
             ]
@@ -42,8 +44,10 @@ def generations(settings: Settings, *, as_json: bool) -> int:
     for generation, moment in kept:
         mark = "*" if current is not None and generation.id == current.id else " "
         codes = "".join(f", {code.service} {describe_code(code)}" for code in _codes(generation))
+        failed = store.read_failed(settings.box, generation.id)
+        verdict = f"; failed: {listed(failed)}" if failed else ""
         programs = f"{len(generation.units)} programs{codes}"
-        click.echo(f"{mark} {generation.id}  {moment}  {describe_box(generation)}, {programs}")
+        click.echo(f"{mark} {generation.id}  {moment}  {describe_box(generation)}, {programs}{verdict}")
     if not kept:
         click.echo("no generation is kept here: nothing has run yet, or `bootstrap down` has removed them")
     return 0

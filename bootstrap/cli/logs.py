@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 10_000_000
 _SUFFIX = ".log"
+_SETUP = ".setup"
 _NAME_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "-")
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red", "bright_cyan", "bright_yellow")
 
@@ -47,7 +48,10 @@ _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red", "bright_
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def logs(settings: Settings, programs: tuple[str, ...], *, following: bool, lines: int, as_json: bool) -> None:
-    """Show the logs of programs (named fully, by service, or by glob; all without a name)."""
+    """Show the logs of programs (named fully, by service, or by glob; all without a name).
+
+    What the set-up of a service has written is shown for SERVICE.setup.
+    """
     if following and as_json:
         raise click.UsageError(
             "cannot follow logs as JSON: --json is one document, and -f has no end\n  way out: leave out one of the two"
@@ -78,7 +82,9 @@ class _Selection:
         for program in _read_logged(self._box):
             if program not in self._known:
                 self._known[program] = _service_of(self._box, program)
-        return {program: self._box.program_log(program) for program in self._select()}
+        if any(pattern.endswith(_SETUP) for pattern in self._patterns):  # nobody else means those
+            self._known |= dict.fromkeys(_read_set_up(self._box), "")
+        return {name: f"{self._box.log}/{name}{_SUFFIX}" for name in self._select()}
 
     def _select(self) -> list[str]:
         if not self._patterns:
@@ -99,14 +105,23 @@ def _read_planned(box: Box) -> dict[str, str]:
 
 def _read_logged(box: Box) -> list[str]:
     """The programs that have written a log, also those that do not run any more; supervisord's own is none of them."""
+    return [stem for stem in _read_stems(box) if "-" in stem and _NAME_CHARACTERS.issuperset(stem)]
+
+
+def _read_set_up(box: Box) -> list[str]:
+    """The set-ups that have written a log: `api.setup`."""
+    found = [stem for stem in _read_stems(box) if stem.endswith(_SETUP)]
+    return [stem for stem in found if _NAME_CHARACTERS.issuperset(stem.removesuffix(_SETUP))]
+
+
+def _read_stems(box: Box) -> list[str]:
     try:
         names = os.listdir(box.log)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise disk.refused("read", box.log, error) from error
-    stems = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
-    return [stem for stem in stems if "-" in stem and _NAME_CHARACTERS.issuperset(stem)]
+    return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
 
 
 def _service_of(box: Box, program: str) -> str:

@@ -8,7 +8,7 @@ import keyword
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -50,11 +50,13 @@ VERBS = {
     "undrain": "bootstrap.cli.drain",
     "up": "bootstrap.cli.up",
 }
+EXIT_UNTOLD = 1
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 _FINISHED_BY_UP = {"boot", "up"}
 _FINISHED_BY_ITSELF = {"down", "drain", "reload", "restart", "rollback", "start", "stop", "undrain"}
 _BEFORE_THE_VERB = {"--root", "--state", "--last-identity", "--version"}
+_TAGS = {"mode", "service", "process", "ref", "scale"}
 _EPILOG = """\b
 Exit codes:
   0 done                    2 the input is wrong        75 try again
@@ -180,22 +182,36 @@ def main() -> NoReturn:
         error.show()
         _exit(2)
     except click.ClickException as error:
-        _fail(2, "UsageError", error.format_message() + _what_helps(error))
+        _fail(2, "UsageError", _describe_usage(error))
     except (KeyboardInterrupt, click.Abort):
         _fail(EXIT_INTERRUPTED, "Interrupted", f"interrupted{_way_on()}")
     except (BrokenPipeError, NobodyReadsError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: not even our own flush may complain
         _exit(0)  # a verb that changes something does not stop at that: see ``output.say``
     except Exception as error:  # noqa: BLE001 - the one place for what nobody expected
+        if isinstance(error, OSError) and error.filename is None and _is_full(1):
+            _fail(EXIT_UNTOLD, "Untold", f"cannot write to standard output: {error.strerror or error}")
         _fail(EXIT_BUG, "Bug", _describe_bug(error))
     _exit(code if isinstance(code, int) else 0)
 
 
-def _what_helps(error: click.ClickException) -> str:
+def _describe_usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    is_misplaced = isinstance(error, click.NoSuchOption) and error.option_name in _BEFORE_THE_VERB
     help_ = f'\n  see "{context.command_path} --help"' if context is not None else ""
-    return f" It stands before the verb.{help_}" if is_misplaced else help_
+    if not isinstance(error, click.NoSuchOption):
+        return error.format_message() + help_
+    return f"{error.message}{_describe_option(error)}{help_}"
+
+
+def _describe_option(error: click.NoSuchOption) -> str:
+    """What was meant by an option that is not there."""
+    tag = error.option_name.removeprefix("--")
+    near = [one for one in error.possibilities or () if one != "--force"]  # which is nobody's spelling mistake
+    if error.option_name in _BEFORE_THE_VERB:
+        return " It stands before the verb."
+    if tag in _TAGS:
+        return f" It is a tag, and stands before the verb: --tag {tag}=…"
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def _open_standard_files() -> None:
@@ -225,13 +241,29 @@ def _our_words() -> list[str]:
 
 
 def _fail(code: int, kind: str, message: str) -> NoReturn:
-    if "--json" in _our_words():
+    if _wants_json():
         import json  # noqa: PLC0415 - only for errors that a program reads
 
-        sys.stdout.write(json.dumps({"error": {"type": kind, "message": message, "exit": code}}) + "\n")
+        with suppress(OSError):  # it may be what the error is about
+            sys.stdout.write(json.dumps({"error": {"type": kind, "message": message, "exit": code}}) + "\n")
     head = click.style("error: ", fg="red", bold=True)
     click.echo(head + message, err=True, color=False if refuses_colour(os.environ) else None)
     _exit(code)
+
+
+def _wants_json() -> bool:
+    words = _our_words()
+    names_a_file = any(words[at : at + 2] in (["import", "heroku"], ["verify", "heroku"]) for at in range(len(words)))
+    return "--json" in words and not names_a_file
+
+
+def _is_full(descriptor: int) -> bool:
+    """Whether the disk behind it takes no byte more; nothing but a try can tell."""
+    try:
+        os.write(descriptor, b"\n")
+    except OSError:
+        return True
+    return False
 
 
 def _exit(code: int) -> NoReturn:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
 @click.pass_obj
 def rollback(settings: Settings, generation_id: str | None, *, timeout: float, as_json: bool) -> int:
-    """Run a generation of this box again, exactly as it was rendered; without ID the one that was in force before.
+    """Run a generation of this box again, exactly as it was rendered.
 
-    It holds until the next up, which renders what the tags and the configuration say then.
+    Without ID it is the last one before this in which every program became ready. It holds until the next up, which
+    renders what the tags and the configuration say then.
     """
     voice = Voice(settings, as_json=as_json)
     begun = clock.now()
@@ -42,7 +43,8 @@ def rollback(settings: Settings, generation_id: str | None, *, timeout: float, a
             "  way out: undo the change in the configuration and run bootstrap up"
         )
     code = finish(outcome, voice, clock.now() - begun, timeout, as_json=as_json)
-    voice.event("", "this holds until the next up: undo the change in the configuration too")
+    if code == 0:
+        voice.event("", "this holds until the next up: undo the change in the configuration too")
     return code
 
 
@@ -53,10 +55,11 @@ def _choose(box: Box, generation_id: str | None) -> Generation:
         earlier = [generation for generation in kept.values() if current is None or generation.id != current.id]
         if not earlier:
             raise DefinitionError(
-                "cannot go back: this box remembers no earlier generation\n"
-                "  way out: change the configuration and run bootstrap up"
+                "cannot go back: this box remembers no earlier generation; `bootstrap down` forgets them all\n"
+                "  way out: undo the change in the configuration and run bootstrap up"
             )
-        return earlier[-1]
+        sound = [generation for generation in earlier if not store.read_failed(box, generation.id)]
+        return (sound or earlier)[-1]
     if generation_id not in kept:
         raise DefinitionError(
             f'cannot go back to generation "{generation_id}": this box does not remember it'

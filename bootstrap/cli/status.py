@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,11 +10,13 @@ import click
 from bootstrap.cli.output import describe_box, describe_duration, print_json
 from bootstrap.patterns import select_programs
 from bootstrap.status import ProgramStatus, Status, judge_status, render_status
-from bootstrap.world import clock, kept_out, ledger_file, store, supervisord
+from bootstrap.world import clock, kept_out, ledger_file, setups_record, store, supervisord
 from bootstrap.world.checks_record import read_failing
 from bootstrap.world.ready_record import ReadyRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bootstrap.cli.settings import Settings
     from bootstrap.ledger import Life
     from bootstrap.observed import Observed
@@ -33,7 +36,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     """Show every program: state, pid, age, restarts, port and last exit.
 
     With programs (named fully, by service, or by glob) only those, and the last 20 starts and exits of each.
-    Exits with 0 when everything shown runs, ready, as it was last rendered, and with 3 otherwise.
+    Exits with 0 when everything shown runs, ready, as it was last rendered, and no hard check fails; else with 3.
     """
     supervisor = supervisord.connect(settings.box)
     generation = store.read_current(settings.box)
@@ -44,6 +47,7 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
         _read_ready(settings, generation, observed),
         read_failing(settings.box),
         _read_left_behind(settings, observed),
+        setups_record.read_failed(settings.box, generation),
     )
     lives = {}
     if programs and (found.programs or found.generation is not None):
@@ -52,10 +56,10 @@ def status(settings: Settings, programs: tuple[str, ...], *, as_json: bool) -> i
     if as_json:
         print_json(render_status(found, lives))
     else:
-        _print(found, kept_out.read_reason(settings.box))
+        _print(found, kept_out.read_reason(settings.box), settings.box.state)
         for name in lives:
             _print_lives(name, lives[name])
-    return 0 if found.is_converged else EXIT_NOT_CONVERGED
+    return 0 if found.is_well else EXIT_NOT_CONVERGED
 
 
 ps = status
@@ -103,9 +107,11 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _print(found: Status, draining: str | None) -> None:
+def _print(found: Status, draining: str | None, state: str) -> None:
     if found.generation is None and not found.programs:
         click.echo('nothing runs here; "bootstrap up" starts what the tags say')
+        if not os.path.isdir(state):
+            click.echo(f"its state directory is not there yet: {state}")
         return
     rows = [
         ("PROGRAM", "STATE", "PID", "AGE", "RESTARTS", "PORT", "LAST EXIT"),
@@ -120,11 +126,22 @@ def _print(found: Status, draining: str | None) -> None:
     if found.generation is not None:
         word = "converged" if found.is_converged else "not converged"
         click.echo(f"{describe_box(found.generation)}, generation {found.generation.id}: {word}")
+    for remark in _remarks(found, draining):
+        click.echo(remark)
+
+
+def _remarks(found: Status, draining: str | None) -> Iterator[str]:
+    """What the table has no room for."""
+    for program in found.programs:
+        if program.health == "failing":
+            yield f"{program.name}: its check fails: {program.failing}"
+    for service in dict.fromkeys(p.unit.service for p in found.programs if p.setup_failed and p.unit is not None):
+        yield f'{service}: its set-up has failed: "bootstrap logs {service}.setup" shows why'
     if draining is not None:
         way_out = '; "bootstrap undrain" ends that' if draining == kept_out.DRAINED else ""
-        click.echo(f"no requests are to come here: {draining}{way_out}")
+        yield f"no requests are to come here: {draining}{way_out}"
     if any(program.left_behind for program in found.programs):
-        click.echo('the supervisor has died, and what is left behind runs on without it: "bootstrap up" starts it anew')
+        yield 'the supervisor has died, and what is left behind runs on without it: "bootstrap up" starts it anew'
 
 
 def _row(status: ProgramStatus) -> tuple[str, ...]:
@@ -132,6 +149,8 @@ def _row(status: ProgramStatus) -> tuple[str, ...]:
     state = status.state
     if status.left_behind:
         state = "left behind"
+    elif status.setup_failed:
+        state = f"{status.state} (set-up failed)"
     elif status.is_outdated:
         state = f"{status.state} (outdated)" if status.unit else f"{status.state} (not wanted)"
     elif status.health == "starting":

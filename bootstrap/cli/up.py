@@ -83,7 +83,10 @@ def up(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @tag_options
 def plan(settings: Settings, *, refresh_secrets: bool, as_json: bool) -> int:
-    """Say what up would do, and why, and what it would refuse. Changes nothing; the same as up --plan."""
+    """Say what up would do, and why, and what it would refuse; then the exit code is 1, as that of up would be.
+
+    Changes nothing; the same as up --plan.
+    """
     request = Request(
         tags=settings.tags,
         tags_file=settings.tags_file,
@@ -98,11 +101,11 @@ def _plan(settings: Settings, request: Request, *, as_json: bool) -> int:
     outcome = boot.plan(settings.box, replace(request, dry=True), voice.event)
     if as_json:
         print_json(_document(outcome))
-        return 0
-    voice.actions(outcome.actions)
-    if not changes_something(outcome.actions):
-        voice.line(f"nothing to do: {_describe_kept(outcome)}")
-    return 0
+    else:
+        voice.actions(outcome.actions)
+        if not changes_something(outcome.actions):
+            voice.line(f"nothing to do: {_describe_kept(outcome)}")
+    return EXIT_FAILED if outcome.failures else 0
 
 
 def finish(outcome: Outcome, voice: Voice, seconds: float, timeout: float, *, as_json: bool) -> int:

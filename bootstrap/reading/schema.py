@@ -87,7 +87,7 @@ def read_fields(node: Node, keys: Keys, *required: str) -> tuple[dict[str, Any],
     for key, child in _sound_entries(node, problems):
         if key.text not in keys:
             present.add(nearest(key.text, keys))
-            text = f"unknown key{or_list(key.text, keys, 'valid keys')}"
+            text = f"unknown key{or_list(key.text, keys, 'valid keys')}{_after_comma(key.text, child)}"
             problems.append(Problem(line=key.line, path=(key.text,), text=text))
             continue
         present.add(key.text)
@@ -102,6 +102,12 @@ def read_fields(node: Node, keys: Keys, *required: str) -> tuple[dict[str, Any],
         if key not in present
     ]
     return values, problems
+
+
+def _after_comma(key: str, child: Node) -> str:
+    """Words without a value: what stands behind the comma in `{description: one, with another}`."""
+    is_text = " " in key and isinstance(child, Scalar) and not child.text
+    return " (inside { } a comma ends a text, unless it stands in quotes)" if is_text else ""
 
 
 def record(build: Callable[..., T], keys: Keys, *required: str) -> Reader[T]:

@@ -77,7 +77,7 @@ class Wait:
                         self._tell(program.name, clock.now() - begun)
                         verdicts[program.name] = None
                     elif isinstance(verdict, Failed) or clock.now() > deadline:
-                        verdicts[candidate.unit.name] = self._explain(candidate, verdict)
+                        verdicts[candidate.unit.name] = self._explain(candidate, program, verdict)
                     if candidate.unit.name in verdicts:
                         candidate.prober.stop()
                 waiting = [candidate for candidate in waiting if candidate.unit.name not in verdicts]
@@ -99,18 +99,27 @@ class Wait:
     def _tell(self, name: str, seconds: float) -> None:
         self._say(name, f"ready after {seconds:.1f} s" if seconds >= _WORTH_SAYING_S else "ready")
 
-    def _explain(self, candidate: _Candidate, verdict: Readiness) -> str:
-        """Why it is not ready, with what this start has written to its log."""
+    def _explain(self, candidate: _Candidate, program: ObservedProgram | None, verdict: Readiness) -> str:
+        """Why it is not ready, with what this start, or that of the process that runs, has written to its log."""
         name = candidate.unit.name
+        start = candidate.log_start or _log_start(program)
         late = "" if isinstance(verdict, Failed) else "not ready when the time of this run was over: "
         reason = getattr(verdict, "reason", "it became ready too late")
         path = self._box.program_log(name)
-        has_written = logs.read_end(path) != candidate.log_start
-        lines = logs.tail(path, TAIL_LINES, candidate.log_start) if has_written else ["(it has written nothing)"]
+        has_written = logs.read_end(path) != start
+        lines = logs.tail(path, TAIL_LINES, start) if has_written else ["(it has written nothing)"]
         tail = masking.quote_lines(self._box, candidate.unit, lines)
         reason = masking.mask(self._box, candidate.unit, reason)
         way_out = f"see `bootstrap logs {name}`, correct what it says, and run the command again"
         return f'cannot get "{name}" ready: {late}{reason}\n  where: {path}{tail}\n  way out: {way_out}'
+
+
+def _log_start(program: ObservedProgram | None) -> Position | None:
+    """Where the log ended when this process was started, as far as the supervisor knows."""
+    if program is None or program.log_start[0] is None:
+        return None
+    inode, offset = program.log_start
+    return logs.Position(inode=inode, offset=offset)
 
 
 def _judge(candidate: _Candidate, program: ObservedProgram | None, earlier_deaths: int, waited_s: float) -> Readiness:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bootstrap.errors import Unavailable
 from bootstrap.health import NO_COMMAND
 from bootstrap.launcher import MARK
-from bootstrap.world import clock, disk, logs, masking
+from bootstrap.world import clock, disk, logs, masking, setups_record
 from bootstrap.world.facts import read_facts
 from bootstrap.world.readiness import TAIL_LINES
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from bootstrap.box import Box
     from bootstrap.rendering import Unit
+
+INTERRUPTED_S = 5.0  # for a set-up that is interrupted
 
 
 def prepare_directories(box: Box, units: Sequence[Unit]) -> None:
@@ -47,16 +49,32 @@ def run_setups(
         return {}
     prepare_directories(box, due)
     running = {unit.service: (unit, _start(box, unit, mark)) for unit in due}
-    failures = {}
-    for service, (unit, child) in running.items():
-        say(unit.service, "setting up")
-        failure = _wait(box, unit, child, deadline)
-        if failure is None:
-            done[service] = unit.fingerprint
-        else:
-            failures[service] = failure
-    _write_done(box, done)
+    failures: dict[str, str] = {}
+    try:
+        for service, (unit, child) in running.items():
+            say(unit.service, "setting up")
+            failure = _wait(box, unit, child, deadline)
+            if failure is None:
+                done[service] = unit.fingerprint
+            else:
+                failures[service] = failure
+    except BaseException:
+        _end_together([child for _, child in running.values()])  # nobody would wait for them any more
+        raise
+    finally:
+        _write_done(box, done)
+        setups_record.write_failed(box, running, failures)
     return failures
+
+
+def _end_together(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """TERM, some time to put things in order, KILL: for each and whatever it has started in its session."""
+    left = [child for child in children if child.poll() is None]
+    for child in left:
+        os.killpg(child.pid, signal.SIGTERM)
+    deadline = clock.now() + INTERRUPTED_S
+    for child in left:
+        wait_until_ended(child, deadline)
 
 
 def is_set_up(box: Box, unit: Unit) -> bool:

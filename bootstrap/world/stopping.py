@@ -86,7 +86,11 @@ class Stopper:
             if program.pid is not None:
                 self._say(program.name, "stopping")
         self._wait_until_drained(ladders.values())
-        spared = self._run_scripts(programs, ladders)
+        try:
+            spared = self._run_scripts(programs, ladders)
+        except BaseException:
+            self._hold.send(programs, ladders, ())  # what its script has quiesced must not go on like that
+            raise
         self._hold.send(programs, ladders, spared)
         following = self._start_following(programs, ladders)
         self._wait_until_down(programs, ladders)

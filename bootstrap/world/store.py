@@ -8,6 +8,7 @@ away and rendered anew. What must outlive the boot (generations, ``current``, th
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -195,6 +196,26 @@ def read_generations(box: Box) -> list[tuple[Generation, str]]:
         if generation is not None:
             found.append((os.stat(f"{box.generations}/{name}").st_mtime, generation))
     return [(generation, clock.text_of(moment)) for moment, generation in sorted(found, key=lambda pair: pair[0])]
+
+
+def write_failed(box: Box, generation: Generation, programs: Iterable[str]) -> None:
+    """Remember which programs could not be brought to what this generation wants; none is an answer too."""
+    path = _failed_of(box, generation.id)
+    names = sorted(programs)
+    with contextlib.suppress(Unavailable):  # it is only known less well then where to go back to
+        if names:
+            disk.write_for_this_boot(path, json.dumps(dict.fromkeys(names, True)).encode())
+        else:
+            disk.remove_if_there(path)
+
+
+def read_failed(box: Box, generation_id: str) -> tuple[str, ...]:
+    """The same, read."""
+    return tuple(disk.read_mapping(_failed_of(box, generation_id)))
+
+
+def _failed_of(box: Box, generation_id: str) -> str:
+    return f"{box.generations}/{generation_id}/failed.json"
 
 
 def read_current(box: Box) -> Generation | None:

@@ -823,6 +823,24 @@ def test_programs_in_trouble(sandbox):
     assert found[3] == ok(f"it answers (pid {sandbox.daemon}); 1 of 3 programs are running")
 
 
+def test_a_program_that_is_not_ready_and_a_set_up_that_has_failed(sandbox):
+    sandbox.sleeper("api", ready="{exec: 'test -e ready', timeout: 100ms}")
+    sandbox.sleeper("web", extra="setup: ['exit 3']")
+    sandbox.run("up", code=1)
+    assert look(sandbox)["supervisor"][:2] == [
+        {
+            "level": "warn",
+            "text": 'the set-up of "web" has failed, and its programs were not started as what is wanted',
+            "way_out": f"correct what {sandbox.state}/log/web.setup.log says; bootstrap up tries again",
+        },
+        {
+            "level": "warn",
+            "text": '"api-web" runs and is not ready',
+            "way_out": "bootstrap logs api-web may show why; bootstrap up waits for it",
+        },
+    ]
+
+
 def test_a_box_that_was_drained(sandbox):
     sandbox.sleeper("api")
     sandbox.run("up")

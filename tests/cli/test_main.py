@@ -105,6 +105,42 @@ def test_an_option_that_stands_before_the_verb_says_so_after_it(sandbox):
     assert done.stderr == 'error: no such verb "config sett"; did you mean "set"?\n  see "bootstrap config --help"\n'
 
 
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("--mode", " It is a tag, and stands before the verb: --tag mode=…"),
+        ("--state", " It stands before the verb."),
+        ("--tga", " Did you mean --tag?"),
+        ("--forec", ""),
+    ],
+)
+def test_what_is_said_of_an_option_that_is_none(sandbox, typed, hint):
+    done = sandbox.run("up", f"{typed}=x", code=2)
+    assert done.stderr == f"error: No such option '{typed}'.{hint}\n  see \"bootstrap up --help\"\n"
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["generations"], ["--help"]])
+def test_an_output_that_takes_no_more_is_no_bug(sandbox, words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            sandbox.words(*words),
+            env=sandbox.environ,
+            cwd=sandbox.root,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: cannot write to standard output: No space left on device\n")
+
+
+def test_a_json_option_that_names_a_file_asks_for_no_json(sandbox):
+    sandbox.sleeper("api")
+    words = ("heroku", "--app", "a", "--service", "api", "--mode", "review", "--json", "missing.json")
+    for verb in ("import", "verify"):
+        assert sandbox.run("config", verb, *words, code=2).stdout == ""
+
+
 @pytest.mark.parametrize("verb", ["sv", "chpst", "config", "doctor"])
 def test_the_tables_of_a_help_are_tables(sandbox, verb):
     text = sandbox.run(verb, "--help", environ={"COLUMNS": "100"}).stdout

@@ -53,7 +53,9 @@ def test_a_hard_check_decides_and_a_good_look_mends(sandbox, port):
     assert ask(port, "/readyz") == (503, f"failing\napi-web: {why}\n")
     (program,) = sandbox.status()["programs"]
     assert program["health"] == "failing"
-    assert "running (failing)" in sandbox.run("ps", code=None).stdout
+    shown = sandbox.run("ps", code=3).stdout
+    assert "running (failing)" in shown
+    assert shown.splitlines()[-1] == f"api-web: its check fails: {why}"
     (folder / "well").touch()
     wait_until(lambda: ask(port) == (200, "ok\n"), "it to be well again")
     child.send_signal(signal.SIGTERM)
@@ -66,6 +68,7 @@ def test_a_soft_check_only_degrades(sandbox, port):
     folder, _ = serve(sandbox, port)
     (folder / "well").unlink()
     wait_until(lambda: ask(port) == (200, "degraded\n"), "it to degrade")
+    assert sandbox.run("status").returncode == 0
 
 
 def test_what_its_check_wants_restarted_is(sandbox, port):

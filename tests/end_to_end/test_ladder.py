@@ -113,6 +113,17 @@ def test_a_stop_script_that_fails_is_told_and_the_ladder_goes_on(sandbox, script
     assert sandbox.marked().keys() == {sandbox.daemon}
 
 
+def test_ctrl_c_while_a_stop_script_works_stops_the_program_all_the_same(sandbox):
+    folder = scripted(sandbox, script="touch quiesced; exec sleep 1000", grace="20s")
+    sandbox.run("up")
+    child = sandbox.start("stop")
+    wait_until((folder / "quiesced").exists, "its script to work")
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=30) == 130
+    wait_until(lambda: sandbox.pids() == {}, "what was quiesced to be stopped")
+    assert (folder / "order").read_text() == "INT\n"
+
+
 def test_what_holds_up_a_stop_is_named_with_why_and_how_long(sandbox):
     sandbox.service(
         "api",

@@ -55,8 +55,8 @@ def test_without_an_earlier_one_it_says_so(sandbox):
     sandbox.run("up")
     done = sandbox.run("rollback", code=2)
     assert done.stderr == (
-        "error: cannot go back: this box remembers no earlier generation\n"
-        "  way out: change the configuration and run bootstrap up\n"
+        "error: cannot go back: this box remembers no earlier generation; `bootstrap down` forgets them all\n"
+        "  way out: undo the change in the configuration and run bootstrap up\n"
     )
 
 
@@ -74,3 +74,20 @@ def test_what_the_store_has_lost_is_refused_and_nothing_is_touched(sandbox):
     )
     assert sandbox.pids() == before
     assert sandbox.status()["generation"] == second
+
+
+def test_without_a_name_it_passes_over_generations_in_which_something_failed(sandbox):
+    folder = sandbox.service("api", "processes: {web: {command: exec sh run.sh, ready: {alive: 50ms}}}\n")
+    (folder / "run.sh").write_text('[ "$WORD" = good ] || exit 7\nexec sleep 1000\n')
+    sandbox.config("common/WORD", "good")
+    good = sandbox.run("up", "--json").json["generation"]
+    for word in ("bad", "worse"):
+        sandbox.config("common/WORD", word)
+        sandbox.run("up", code=1)
+    shown = [line.split("; ")[1:] for line in sandbox.run("generations").stdout.splitlines()]
+    assert shown == [[], ["failed: api-web"], ["failed: api-web"]]
+    assert [one["failed"] for one in sandbox.run("generations", "--json").json] == [[], ["api-web"], ["api-web"]]
+    assert sandbox.run("rollback", "--json").json["generation"] == good
+    assert sandbox.status()["converged"]
+    failing = next(one["id"] for one in sandbox.run("generations", "--json").json if one["failed"])
+    assert "until the next up" not in sandbox.run("rollback", failing, code=1).stdout

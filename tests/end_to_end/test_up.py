@@ -209,7 +209,8 @@ def test_a_port_that_somebody_else_has_is_told_before_anything_happens(sandbox):
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
-        planned = sandbox.run("plan")
+        planned = sandbox.run("plan", code=1)
+        document = sandbox.run("plan", "--json", code=1).json
         done = sandbox.run("up", code=1)
     name = Path("/proc/self/comm").read_text().strip()
     problem = (
@@ -217,6 +218,7 @@ def test_a_port_that_somebody_else_has_is_told_before_anything_happens(sandbox):
         "  nothing has been changed; way out: end that process, or give one of the two another port\n"
     )
     assert planned.stdout.startswith(f"up would fail: {problem}")
+    assert document["failures"] == {"": problem.rstrip()}
     assert done.stderr == f"error: {problem}"
     assert sandbox.marked() == {}
 
@@ -241,7 +243,10 @@ def test_bad_input_is_refused_and_what_ran_before_still_runs(sandbox):
 def test_a_ref_that_nothing_can_follow_is_mentioned(sandbox):
     sandbox.sleeper("api")
     done = sandbox.run("plan", tags=("mode=review", "ref.api=main", "ref=main"))
-    assert done.stdout.startswith("not used: tag bootstrap:ref.api: service api has no source\n")
+    assert done.stdout.startswith(
+        "not used: tag bootstrap:ref: no service of this box has a source\n"
+        "not used: tag bootstrap:ref.api: service api has no source\n"
+    )
 
 
 def test_a_missing_directory_is_refused_before_anything_happens(sandbox):
@@ -251,7 +256,7 @@ def test_a_missing_directory_is_refused_before_anything_happens(sandbox):
         "  where: services/api/service.yaml: directory\n"
         "  way out: make it, or name another one\n"
     )
-    assert sandbox.run("plan").stdout.startswith(f"up would fail: {problem}")
+    assert sandbox.run("plan", code=1).stdout.startswith(f"up would fail: {problem}")
     done = sandbox.run("up", code=2)
     assert done.stderr == f"error: {problem}"
     assert sandbox.marked() == {}
@@ -274,6 +279,49 @@ def test_set_up_runs_once_for_a_rendering_and_a_failing_one_leaves_the_old_progr
     sandbox.run("up")
     assert (folder / "ran").read_text() == "one\nbad\ntwo\n"
     assert sandbox.pids() != before
+
+
+def test_ctrl_c_ends_a_set_up_in_order(sandbox):
+    script = "trap 'echo ended >> told; exit 1' TERM; touch begun; while :; do sleep 0.01; done"
+    folder = sandbox.sleeper("api", extra=f"setup: [{json.dumps(script)}]")
+    child = sandbox.start("up")
+    wait_until((folder / "begun").exists, "it to begin")
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=30) == 130
+    assert (folder / "told").read_text() == "ended\n"
+    assert sandbox.marked().keys() == {sandbox.daemon}
+    assert sandbox.pids() == {}
+
+
+def test_a_set_up_that_has_failed_is_told_until_it_works(sandbox):
+    folder = sandbox.sleeper("api", extra="setup: ['echo migrating; test -e fine']")
+    sandbox.run("up", code=1)
+    shown = sandbox.run("status", code=3).stdout.splitlines()
+    assert shown[1].split()[:4] == ["api-web", "stopped", "(set-up", "failed)"]
+    assert shown[3] == 'api: its set-up has failed: "bootstrap logs api.setup" shows why'
+    assert sandbox.run("logs", "api.setup").stdout == "api.setup  | migrating\n"
+    assert sandbox.status()["programs"][0]["setup_failed"] is True
+    (folder / "fine").touch()
+    sandbox.run("up")
+    assert "set-up" not in sandbox.run("status").stdout
+    assert sandbox.status()["programs"][0]["setup_failed"] is False
+
+
+def test_what_is_told_of_a_program_that_does_not_get_ready_is_of_this_life(sandbox):
+    sandbox.service(
+        "api",
+        "processes:\n  web:\n    ready: {exec: 'test -e ready', timeout: 200ms}\n"
+        "    command: 'echo $WORD; exec sleep 1000'\n",
+    )
+    sandbox.config("common/WORD", "old")
+    sandbox.run("up", code=1)
+    sandbox.config("common/WORD", "new")
+    sandbox.run("up", code=1)
+    done = sandbox.run("up", "--json", code=1)
+    assert done.json["failures"]["api-web"].splitlines()[2:4] == [
+        "  | new",
+        "  way out: see `bootstrap logs api-web`, correct what it says, and run the command again",
+    ]
 
 
 def test_down_leaves_nothing_but_logs_and_data(sandbox):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 from bootstrap.launcher import PROGRAM
 from bootstrap.world import processes
 from bootstrap.world.plugin.remains import Remains
+from support.sandbox import wait_until
 
 
 def test_what_one_look_has_missed_of_a_last_life_the_next_one_finds(monkeypatch):
@@ -24,6 +26,8 @@ def test_what_one_look_has_missed_of_a_last_life_the_next_one_finds(monkeypatch)
         main.wait()
     left = subprocess.Popen(["sleep", "1000"], env={PROGRAM: "api-web"}, start_new_session=True)
     other = subprocess.Popen(["sleep", "1000"], env={PROGRAM: "web-web"}, start_new_session=True)
+    for process in (left, other):  # our parent's part of an exec is over a moment before its environment can be read
+        wait_until(Path(f"/proc/{process.pid}/environ").read_bytes, "it to be executed")
     try:
         dead = SimpleNamespace(pid=main.pid, group=SimpleNamespace(config=SimpleNamespace(name="api-web")))
         Remains(SimpleNamespace(pidhistory={}), None).end(dead)

@@ -28,18 +28,17 @@ _ANY_DEPTH = 4096
 _MEMORY = "/dev/shm"  # noqa: S108 - a private directory is made in it
 
 
-def read_repository(box: Box) -> Repository:
-    """The repository that ``config/`` stands in; raises DefinitionError if in none."""
+def read_repository(box: Box, purpose: str = "look into the past of") -> Repository:
+    """The repository that ``config/`` stands in; raises DefinitionError, which names the purpose, if in none."""
     repository = open_repository(box.config) if os.path.isdir(box.config) else None
     if repository is None:
         raise DefinitionError(
-            f'cannot look into the past of "{box.config}": it is in no git repository\n'
+            f'cannot {purpose} "{box.config}": it is in no git repository\n'
             "  way out: git init, and commit what is there"
         )
     if not repository.has_commits():
         raise DefinitionError(
-            f'cannot look into the past of "{box.config}": nothing has been committed yet\n'
-            "  way out: commit what is there"
+            f'cannot {purpose} "{box.config}": nothing has been committed yet\n  way out: commit what is there'
         )
     return repository
 

@@ -85,7 +85,7 @@ def write_keys(
     Raises Refused, with the tree as it was, for whatever does not fit; Overtaken when the files of the layer do not say
     what was ``shown`` any more.
     """
-    repository = read_repository(box)
+    repository = read_repository(box, "commit to")
     name = _find_layer(box, target)
     with _alone(repository):
         branch = _find_branch(box, repository)
@@ -289,8 +289,8 @@ def _refuse_uncommitted(box: Box, repository: Repository, files: Iterable[str]) 
             raise DefinitionError(f"cannot write config/{file}: a directory stands there\n  way out: remove it first")
         found[file] = disk.read_if_there(f"{box.config}/{file}")
         if found[file] != (committed.get(blobs[file]) if file in blobs else None) or is_staged:
+            way_out = "commit them, or git checkout the file" if file in blobs else "commit it, or remove it"
             raise DefinitionError(
-                f"cannot write config/{file}: it has changes that nobody has committed\n"
-                "  way out: commit them, or git checkout the file"
+                f"cannot write config/{file}: it has changes that nobody has committed\n  way out: {way_out}"
             )
     return found

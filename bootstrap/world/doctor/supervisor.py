@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from bootstrap.diagnosis import Finding, ok, warn
 from bootstrap.spelling import listed
-from bootstrap.world import kept_out, processes, supervisord
+from bootstrap.world import kept_out, processes, readiness, setups_record, store, supervisord
 from bootstrap.world.checks_record import read_failing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from bootstrap.box import Box
     from bootstrap.observed import Observed, ObservedProgram
@@ -31,7 +31,13 @@ def examine(box: Box) -> tuple[Observed, list[Finding]]:
         observed = supervisor.observe()
     finally:
         supervisor.close()
-    return observed, [*_describe_draining(box), *_describe_programs(observed, read_failing(box))]
+    generation = store.read_current(box)
+    ready = readiness.read_ready(box, generation, observed, processes.new_mark(box))
+    return observed, [
+        *_describe_draining(box),
+        *_describe_setups(box, setups_record.read_failed(box, generation)),
+        *_describe_programs(observed, ready, read_failing(box)),
+    ]
 
 
 def _describe_draining(box: Box) -> Iterator[Finding]:
@@ -52,7 +58,15 @@ def _describe_absence(box: Box) -> Iterator[Finding]:
         yield ok("none is running: up starts one")
 
 
-def _describe_programs(observed: Observed, failing: dict[str, str]) -> Iterator[Finding]:
+def _describe_setups(box: Box, failed: Iterable[str]) -> Iterator[Finding]:
+    for service in sorted(failed):
+        yield warn(
+            f'the set-up of "{service}" has failed, and its programs were not started as what is wanted',
+            f"correct what {box.log}/{service}.setup.log says; bootstrap up tries again",
+        )
+
+
+def _describe_programs(observed: Observed, ready: Collection[str], failing: dict[str, str]) -> Iterator[Finding]:
     troubled = [program for program in observed.programs if program.state in _IN_TROUBLE]
     for program in troubled:
         yield warn(
@@ -60,7 +74,12 @@ def _describe_programs(observed: Observed, failing: dict[str, str]) -> Iterator[
             f"bootstrap logs {program.name} shows why; bootstrap restart {program.name} tries again",
         )
     for program in observed.programs:
-        if program.state in _ALIVE and program.name in failing:
+        if program.state in _ALIVE and program.name not in ready:
+            yield warn(
+                f'"{program.name}" runs and is not ready',
+                f"bootstrap logs {program.name} may show why; bootstrap up waits for it",
+            )
+        elif program.state in _ALIVE and program.name in failing:
             yield warn(
                 f'the check of "{program.name}" fails: {failing[program.name]}', f"bootstrap logs {program.name}"
             )
