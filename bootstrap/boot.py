@@ -295,7 +295,7 @@ def _apply(
         supervisor = supervised.ensure(generation.units)
         traffic.leave_before(box, stopped_by(actions), lambda text: say("", text), force=request.force)
     with request.witness.phase("ready"):
-        apply = Apply(box, supervisor, generation, previous, processes.new_mark(box), say)
+        apply = Apply(box, supervisor, generation, previous, processes.own_mark(box), say)
         outcome = apply.run(actions, deadline, blocked)
     store.write_failed(box, generation, outcome.failures)
     store.switch_current(box, generation)

@@ -196,7 +196,7 @@ def _act(
         chosen = set(select_programs(names, _known(generation, observed)))
         running = {program.name: program for program in observed.programs}
         units = [unit for unit in generation.units if unit.name in chosen]
-        apply = Apply(box, supervisor, generation, generation, processes.new_mark(box), say)
+        apply = Apply(box, supervisor, generation, generation, processes.own_mark(box), say)
         actions = tuple(choose(units, running))
         if quits:
             traffic.leave_before(box, stopped_by(actions), lambda text: say("", text), force=force)
@@ -213,7 +213,7 @@ def _join(box: Box, generation: Generation | None, say: Say) -> None:
     supervisor = supervisord.connect(box)
     if wanted is None or supervisor is None:
         return
-    ready = readiness.read_ready(box, generation, supervisor.observe(), processes.new_mark(box))
+    ready = readiness.read_ready(box, generation, supervisor.observe(), processes.own_mark(box))
     unready = wanted.ports.keys() - (ready - by_hand.read_stopped(box))
     if unready:
         say("", f"not registered yet: {listed(sorted(unready))} {'is' if len(unready) == 1 else 'are'} not ready")
@@ -254,7 +254,7 @@ def _stop(
     *,
     then: str,
 ) -> None:
-    stopper = Stopper(box, Supervised(supervisor), processes.new_mark(box), say, then=then)
+    stopper = Stopper(box, Supervised(supervisor), processes.own_mark(box), say, then=then)
     stopper.stop_in_waves(programs, waves)
     if stopper.stuck:
         raise ApplyFailed("\n".join(stopper.stuck.values()))

@@ -228,7 +228,7 @@ class Program:
         kind = self._unit.ready["kind"] if self._unit else "Alive"
         if self._unit is None or kind == "Alive":  # for runsv too, what has no check is available
             return True
-        mark = processes.new_mark(self._programs.box)
+        mark = processes.own_mark(self._programs.box)
         if kind != "Log":
             return bool(readiness.look_once(self._programs.box, [(self._unit, program)], mark))
         ready = readiness.read_ready(self._programs.box, self._programs.generation, observed, mark)

@@ -73,7 +73,7 @@ def _read_ready(settings: Settings, generation: Generation | None, observed: Obs
         return known
     from bootstrap.world import processes, readiness  # noqa: PLC0415
 
-    return readiness.read_ready(settings.box, generation, observed, processes.new_mark(settings.box))
+    return readiness.read_ready(settings.box, generation, observed, processes.own_mark(settings.box))
 
 
 def _read_left_behind(settings: Settings, observed: Observed) -> set[str]:

@@ -73,7 +73,7 @@ class HealthPage(Duty):
             self._server.close()
 
     def _read_ready(self, generation: Generation, observed: Observed) -> set[str]:
-        ready = readiness.read_ready(self._box, generation, observed, processes.new_mark(self._box))
+        ready = readiness.read_ready(self._box, generation, observed, processes.own_mark(self._box))
         record = ReadyRecord(self._box)
         record.add([p for p in observed.programs if p.name in ready and not record.knows(p)])
         return ready

@@ -26,23 +26,30 @@ if TYPE_CHECKING:
     from bootstrap.world.processes import Marked
 
 
-def sweep(box: Box, living: int | None, say: Callable[[str, str], None]) -> dict[str, str]:
+def sweep(
+    box: Box, living: int | None, say: Callable[[str, str], None], held: Mapping[str, int] | None = None
+) -> dict[str, str]:
     """Stop it all and wait until it is gone; ``living`` is the pid of the supervisord that lives or is about to.
+
+    ``held`` are the programs that it holds, with the pids of their main processes. What claims to belong to one of those
+    is ended alone: anybody can claim that, and it is no reason to stop the program.
 
     The answer maps programs to why something of theirs could not be ended: they must not be started. Raises
     ApplyFailed when that can't be said of what is left.
     """
 
     def find() -> list[Marked]:
-        return processes.read_abandoned(box, living)
+        return processes.read_abandoned(box, living, frozenset(holds.values()))
 
+    holds = held or {}
     left = find()
     if not left:
         return {}
     say("", f"stopping what an earlier supervisor has left behind: {processes.listed(left)}")
     processes.end(_supervisors(left), grace_s=0.0)  # one that can't be reached would start anew what we stop
-    stopper = Stopper(box, _Abandoned(left), processes.new_mark(box), say)
-    programs = _programs(box, left)
+    unheld = [process for process in left if process.program not in holds]
+    stopper = Stopper(box, _Abandoned(unheld), processes.own_mark(box), say)
+    programs = _programs(box, unheld)
     stopper.stop_in_waves(programs, waves_of(store.read_current(box)))
     for program in programs:
         ledger_file.append(box, program.name, "exit", cause="abandoned")

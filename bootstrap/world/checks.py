@@ -40,7 +40,7 @@ class Checks:
         self._box = box
         self._say = say
         self._restart = restart
-        self._mark = processes.new_mark(box)
+        self._mark = processes.own_mark(box)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="check")
         self._courses: dict[str, _Course] = {}
 

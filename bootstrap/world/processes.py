@@ -54,8 +54,13 @@ class Marked:
 
 
 def new_mark(box: Box) -> str:
-    """A mark for a new supervisord or a new ``up``."""
+    """A mark for a new supervisord: all that bears it has lost its supervisor when another one lives."""
     return f"{os.urandom(4).hex()}:{box.state}"
+
+
+def own_mark(box: Box) -> str:
+    """A mark for what this very process starts and waits for: nobody has lost it as long as we live."""
+    return f"{os.urandom(4).hex()}.{os.getpid()}.{_stat(os.getpid()).start}:{box.state}"
 
 
 def record_session(box: Box, pid: int) -> None:
@@ -146,19 +151,32 @@ def read_children(pid: int) -> set[int]:
     return {int(name) for name in os.listdir("/proc") if name.isdigit() and _stat(int(name)).parent == pid}
 
 
-def read_abandoned(box: Box, living: int | None) -> list[Marked]:
-    """What an earlier supervisord or ``up`` has left; ``living`` is the supervisord that lives or is about to."""
+def read_abandoned(box: Box, living: int | None, but: Collection[int] = ()) -> list[Marked]:
+    """What an earlier supervisord or ``up`` has left; ``living`` is the supervisord that lives or is about to.
+
+    ``but`` are processes of which that is known not to be so. Where nothing is to live on, what this very process has
+    started is left behind too.
+    """
     token = None if living is None else _field(_read(living, "environ"), MARK).partition(":")[0]
 
     def is_left(process: Marked) -> bool:
         if process.pid == living:  # in the moment in which it is being executed, nobody can read its token
             return False
         if process.token:
-            return process.token != token
+            return process.token != token and not _is_waited_for(process.token, but_by_us=living is None)
         return process.session != living and not _descends(process, living)
 
-    children = () if living is None else _read_child_pids(living)  # most that there is: no need to look at them
-    return [process for process in read_marked(box, frozenset(children)) if is_left(process)]
+    return [process for process in read_marked(box, but) if is_left(process)]
+
+
+def _is_waited_for(token: str, *, but_by_us: bool) -> bool:
+    """Whether who made this mark for what he starts is still there: ``boot`` and its checks, say."""
+    _, _, maker = token.partition(".")
+    pid, _, start = maker.partition(".")
+    if not pid.isdecimal() or not start.isdecimal() or (but_by_us and int(pid) == os.getpid()):
+        return False
+    stat = _stat(int(pid))
+    return stat.start == int(start) and stat.state not in _GONE
 
 
 def _descends(process: Marked, ancestor: int | None) -> bool:

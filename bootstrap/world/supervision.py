@@ -40,7 +40,8 @@ class Supervision:
         from bootstrap.world import abandoned  # noqa: PLC0415 - an `up` that has nothing to do does without
 
         pid = self._daemon.pid if self._daemon else self._supervisor.pid if self._supervisor else None
-        return abandoned.sweep(self._box, pid, say)
+        held = {program.name: program.pid for program in self.observe().programs if program.pid is not None}
+        return abandoned.sweep(self._box, pid, say, held)
 
     def ensure(self, units: tuple[Unit, ...]) -> Supervisor:
         """The living supervisor, started if need be with these programs known and none of them running."""

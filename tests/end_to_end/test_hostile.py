@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -151,3 +152,59 @@ def test_secrets_that_a_program_writes_are_masked_where_its_log_is_quoted(sandbo
     assert "canary" not in done.stdout + done.stderr
     assert "| conn ••••••" in done.stdout
     assert "bad login ••••••" in done.stdout
+
+
+def quiesced(sandbox, **process):
+    """A program whose stop script leaves a trace."""
+    process = {"command": "exec sleep 1000", "ready": {"alive": "0s"}, "stop": {"script": "touch quiesced"}} | process
+    return sandbox.service("api", json.dumps({"processes": {"web": process}}))
+
+
+def test_a_check_that_boot_runs_is_no_reason_to_stop_the_program(sandbox):
+    folder = quiesced(sandbox, check={"exec": "touch checked; exec sleep 1000", "every": "50ms", "timeout": "20s"})
+    sandbox.sleeper("other")
+    child = sandbox.start("boot")
+    wait_until((folder / "checked").exists, "a check")
+    before = sandbox.pids()
+    sandbox.config("services/other/common/X", "1")
+    done = sandbox.run("up")
+    assert "left behind" not in done.stdout
+    assert sandbox.pids()["api-web"] == before["api-web"]
+    assert sandbox.pids()["other-web"] != before["other-web"]
+    assert not (folder / "quiesced").exists()
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=30) == 0
+    assert sandbox.marked() == {}
+
+
+@needs_root
+def test_who_claims_to_be_left_of_a_program_is_ended_alone(sandbox):
+    folder = quiesced(sandbox)
+    sandbox.sleeper("other")
+    sandbox.run("up")
+    before = sandbox.pids()
+    claim = {"BOOTSTRAP_MARK": f"deadbeef:{sandbox.state}", "BOOTSTRAP_PROGRAM": "api-web"}
+    with subprocess.Popen(["sleep", "1000"], env=claim, user=65534, group=65534, start_new_session=True) as liar:
+        wait_until(lambda: liar.pid in sandbox.marked(), "it to be executed")
+        sandbox.config("services/other/common/X", "1")
+        sandbox.run("up")
+        assert liar.wait(timeout=30) == -signal.SIGTERM
+    assert sandbox.pids()["api-web"] == before["api-web"]
+    assert not (folder / "quiesced").exists()
+
+
+def test_what_the_supervisor_has_adopted_of_an_earlier_run_is_ended_too(sandbox):
+    folder = quiesced(
+        sandbox,
+        command=f"env BOOTSTRAP_MARK=deadbeef:{sandbox.state} setsid sh -c 'echo $$ >stale; exec sleep 2000' & exec sleep 1000",
+        ready={"exec": "test -s stale"},
+    )
+    sandbox.sleeper("other")
+    sandbox.run("up")
+    before, stale = sandbox.pids(), int((folder / "stale").read_text())
+    wait_until(lambda: sandbox.marked()[stale].token == "deadbeef", "it to be executed")
+    sandbox.config("services/other/common/X", "1")
+    sandbox.run("up")
+    assert stale not in sandbox.marked()
+    assert sandbox.pids()["api-web"] == before["api-web"]
+    assert not (folder / "quiesced").exists()

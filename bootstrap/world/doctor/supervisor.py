@@ -32,7 +32,7 @@ def examine(box: Box) -> tuple[Observed, list[Finding]]:
     finally:
         supervisor.close()
     generation = store.read_current(box)
-    ready = readiness.read_ready(box, generation, observed, processes.new_mark(box))
+    ready = readiness.read_ready(box, generation, observed, processes.own_mark(box))
     return observed, [
         *_describe_draining(box),
         *_describe_setups(box, setups_record.read_failed(box, generation)),
