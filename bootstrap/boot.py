@@ -288,8 +288,9 @@ def _apply(
     from bootstrap.world.ec2 import traffic  # noqa: PLC0415
 
     with request.witness.phase("apply"):
+        processes.refuse_own_end(box, stopped_by(actions))
         blocked = supervised.sweep(say)
-        preflight.check(box, actions)
+        blocked |= preflight.check(box, actions)
         previous = store.read_current(box)
         before = [action.running.store_name for action in actions if action.running is not None]
         supervisor = supervised.ensure(generation.units)

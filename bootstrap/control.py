@@ -120,6 +120,8 @@ def down(box: Box, say: Say, *, force: bool = False) -> tuple[str, ...]:
     """
     store.open_state(box)
     with lock.held(box, "down", wait_s=60.0, say=lambda text: say("", text)):
+        current = store.read_current(box)
+        processes.refuse_own_end(box, [unit.name for unit in current.units] if current else ())
         traffic.leave(box, lambda text: say("", text), force=force)
         stopped = _end(box, say)
         store.remove_everything(box)
@@ -198,6 +200,7 @@ def _act(
         units = [unit for unit in generation.units if unit.name in chosen]
         apply = Apply(box, supervisor, generation, generation, processes.own_mark(box), say)
         actions = tuple(choose(units, running))
+        processes.refuse_own_end(box, stopped_by(actions))
         if quits:
             traffic.leave_before(box, stopped_by(actions), lambda text: say("", text), force=force)
         outcome = apply.run(actions, clock.now() + timeout_s, {})

@@ -89,7 +89,13 @@ def launch_of(program: Program, account: Account, me: int, pipes: str | None = N
         limits=program.process.limits,
         output=f"{pipes}/pipe-{program.name}" if pipes and program.process.log is not None else None,
         input=f"{pipes}/pipe-{program.writer}" if pipes and program.writer is not None else None,
+        below=_fetched_directory(program.service) if credentials is not None else None,
     )
+
+
+def _fetched_directory(service: Service) -> str | None:
+    """The working directory in code that was fetched, which belongs to the service's user."""
+    return service.directory if service.code is not None and service.directory != "." else None
 
 
 def _render_program(

@@ -64,6 +64,7 @@ class Launch:
     limits: Limits
     output: str | None = None  # the pipe that the program's standard output goes into
     input: str | None = None  # the pipe that its standard input comes from
+    below: str | None = None  # the end of ``directory`` that whoever the program runs as may have made: he enters it
 
 
 def quote(text: str) -> str:
@@ -81,7 +82,7 @@ def render_run(launch: Launch, env_file: str, spare: tuple[int, ...] = ()) -> st
         "umask 022",
         *_group_lines(launch.program),
         *_limit_lines(launch.program, launch.limits),
-        f"cd {quote(launch.directory)} || exit 111",
+        f"cd {quote(_outer_directory(launch))} || exit 111",
         f"unset {' '.join(SUPERVISOR_NAMES)} {CGROUP} OLDPWD SHLVL",
         f"export {PROGRAM}={launch.program}",  # before exec: a command that is a shell itself is known by it too
         *_pipe_lines(launch),
@@ -98,6 +99,7 @@ def render_env(launch: Launch, values: Mapping[str, str]) -> str:
     lines = [f"export {key}={quote(value)}" for key, value in sorted(values.items())]
     lines += [
         "{",
+        *([f"cd {quote(f'./{launch.below}')} || exit 111"] if launch.below else []),
         "unset OLDPWD SHLVL",
         '[ "$#" -eq 0 ] || exec "$@" <&3 3<&-',
         "exec <&3 3<&-",
@@ -106,6 +108,11 @@ def render_env(launch: Launch, values: Mapping[str, str]) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _outer_directory(launch: Launch) -> str:
+    """As far as it is nobody's but ours; root would follow a link in the rest to where its maker may not go."""
+    return launch.directory.removesuffix(f"/{launch.below}") if launch.below else launch.directory
 
 
 def shell_names(keys: Iterable[str]) -> list[str]:

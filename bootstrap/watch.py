@@ -115,8 +115,8 @@ class _Loop:
         """Boot, and watch for ever."""
         self._boot()
         while True:
-            children.reap()
             try:
+                children.reap()
                 self._step()
             except BootstrapError as error:
                 self._be_troubled(error)

@@ -22,11 +22,12 @@ _HEAD = "# The service directory {origin}, as `bootstrap import runit` understoo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What stands in a service directory: path → content, and which of them can be executed."""
+    """What stands in a service directory: path → content, which can be executed, and which not everybody may read."""
 
     origin: str
     files: Mapping[str, bytes]
     executable: Collection[str]
+    private: Collection[str] = ()
 
     @property
     def scripts(self) -> list[str]:
@@ -49,7 +50,7 @@ def import_service_directory(found: Found) -> Imported:
     if "run" not in scripts:
         raise KeyError("run")
     text = _HEAD.format(origin=found.origin) + _render(define(scripts))
-    files = {name: (content, 0o755 if name in found.executable else 0o644) for name, content in found.files.items()}
+    files = {name: (content, _mode(found, name)) for name, content in found.files.items()}
     not_executable = [
         f"{name} (it cannot be executed)" for name in EXECUTABLES if name in files and name not in scripts
     ]
@@ -58,6 +59,10 @@ def import_service_directory(found: Found) -> Imported:
         understood=tuple(name for name in FILES if name in scripts),
         lost=(*(f"{name} ({why})" for name, why in _LOST.items() if name in files), *not_executable),
     )
+
+
+def _mode(found: Found, name: str) -> int:
+    return (0o755 if name in found.executable else 0o644) & (0o700 if name in found.private else 0o777)
 
 
 def _render(definition: Definition, indent: str = "") -> str:

@@ -100,13 +100,18 @@ class ServiceDirectory:
     def _read_status(self, name: str) -> bytes:
         told = name.removeprefix("log/")
         try:
-            with open(f"{self._path}/{name}", "rb") as file:
+            with open(f"{self._path}/{name}", "rb", opener=_open_at_once) as file:
                 raw = file.read(_LENGTH)
         except OSError as error:
             raise TroubleError(f"unable to open {told}", error, kind="warning") from error
         if len(raw) != _LENGTH:
             raise TroubleError(f"unable to read {told}: bad format", kind="warning")
         return raw
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe in the place of a file would be waited for until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def is_supervised(path: str) -> bool:

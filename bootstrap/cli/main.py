@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import keyword
 import os
 import signal
@@ -225,6 +226,8 @@ def _open_standard_files() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - it lives as long as we do
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - likewise
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it has no character for is escaped, and no bug
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _way_on() -> str:

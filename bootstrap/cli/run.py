@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -52,6 +53,8 @@ def run(settings: Settings, service: str, command: tuple[str, ...]) -> NoReturn:
     words = ["/bin/sh", f"/proc/self/fd/{_RUN}", *(command or ("/bin/sh",))]
     if launch.credentials is not None and os.isatty(0):
         _run_on_own_terminal(words)
+    if launch.credentials is not None and _have_terminal():
+        _run_without_terminal(words)
     os.execve(words[0], words, {MARK: BY_HAND})  # noqa: S606 - that is what the verb is for; no user value is a script
 
 
@@ -62,6 +65,36 @@ def _run_on_own_terminal(words: list[str]) -> NoReturn:
     os.environ.clear()
     os.environ[MARK] = BY_HAND
     sys.exit(os.waitstatus_to_exitcode(pty.spawn(words)))
+
+
+def _have_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return os.isatty(1) or os.isatty(2)
+    return True
+
+
+def _run_without_terminal(words: list[str]) -> NoReturn:
+    """Nobody types into it; what it says to a terminal of ours goes through a pipe, in a session without one."""
+    import subprocess  # noqa: PLC0415 - only for people
+
+    sides = {1: subprocess.PIPE if os.isatty(1) else None, 2: None}
+    if os.isatty(2):
+        sides[2] = subprocess.STDOUT if sides[1] else subprocess.PIPE
+    child = subprocess.Popen(
+        words, env={MARK: BY_HAND}, stdout=sides[1], stderr=sides[2], start_new_session=True, pass_fds=(_RUN, _ENV)
+    )
+    source, target = (child.stdout, 1) if child.stdout else (child.stderr, 2)
+    while True:
+        try:
+            while source and (block := os.read(source.fileno(), 65536)):
+                os.write(target, block)
+            code = child.wait()
+        except KeyboardInterrupt:
+            os.killpg(child.pid, signal.SIGINT)
+        else:
+            sys.exit(code if code >= 0 else 128 - code)
 
 
 def _notice(_whom: str, text: str) -> None:

@@ -20,7 +20,7 @@ from bootstrap.world import clock
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST_CONNECTIONS = 1024
+MOST_CONNECTIONS = 128  # load balancers ask a few times a second; the rest of our descriptors is for the box
 LONGEST_REQUEST = 4096
 PATIENCE_S = 5.0
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}

@@ -31,8 +31,8 @@ def sweep(
 ) -> dict[str, str]:
     """Stop it all and wait until it is gone; ``living`` is the pid of the supervisord that lives or is about to.
 
-    ``held`` are the programs that it holds, with the pids of their main processes. What claims to belong to one of those
-    is ended alone: anybody can claim that, and it is no reason to stop the program.
+    ``held`` are the programs that it holds, with the pids of their main processes. What claims to belong to one of
+    those is ended alone: anybody can claim that, and it is no reason to stop the program.
 
     The answer maps programs to why something of theirs could not be ended: they must not be started. Raises
     ApplyFailed when that can't be said of what is left.

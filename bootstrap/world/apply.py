@@ -90,7 +90,7 @@ class Apply:
                 self._progress.results[action.program] = "stopped"
 
     def _run_wave(self, starts: list[Start | Replace], kept: list[Keep], deadline: float) -> None:
-        starts = self._without_needs(starts)
+        starts = self._without_stuck(self._without_needs(starts))
         starts = self._after_setup(starts, deadline)
         self._stop(
             [a.running for a in starts if a.running is not None and a.running.name not in self._progress.taken_down]

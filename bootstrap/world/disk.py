@@ -66,7 +66,7 @@ def flush_directory(path: str) -> None:
 def read_if_there(path: str) -> bytes | None:
     """The content of a file of ours, ``None`` if there is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe reads as empty
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.errors import Unavailable
 from bootstrap.world import disk
 
 if TYPE_CHECKING:
@@ -14,8 +15,15 @@ if TYPE_CHECKING:
 
 def read_facts(box: Box, store_names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What is known about rendered programs, by store name; names that are gone are left out."""
-    known = {name: disk.read_mapping(f"{box.store}/{name}/program.json") for name in store_names}
+    known = {name: _read(f"{box.store}/{name}/program.json") for name in store_names}
     return {name: facts for name, facts in known.items() if _are_whole(facts)}
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return disk.read_mapping(path)
+    except Unavailable:  # something else stands in its place
+        return {}
 
 
 def _are_whole(facts: Mapping[str, Any]) -> bool:

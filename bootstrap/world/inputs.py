@@ -1,14 +1,16 @@
 """The inputs of a generation, by their file system stamps: unchanged inputs need not be read again.
 
-A stamp covers names, inodes and change times of everything below ``config/``, of the definitions in
-``services/``, of the user database and of bootstrap itself, and the tags. As in git's index, a stamp is only worth
-keeping when its newest change is older than the clock's grain: a file changed in that very moment could change once
-more without a trace.
+A stamp covers names, inodes, sizes and change times of everything below ``config/``, of the definitions in
+``services/``, of the user database and of bootstrap itself, the devices that they are on, and the tags. As in git's
+index, a stamp is only worth keeping when its newest change is older than the clock's grain: a file changed in that very
+moment could change once more without a trace.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from array import array
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from bootstrap.tag import Tag
 
 _GRAIN_NS = 50_000_000
+_SECOND_NS = 1_000_000_000
+_COARSE_GRAIN_NS = 2 * _SECOND_NS  # of file systems that count in seconds: ext4 with small inodes, some over a network
 _HOST_FILES = ("/etc/passwd", "/etc/group")
 
 
@@ -45,8 +49,7 @@ def read_stamp(box: Box, tags: Iterable[Tag]) -> Stamp:
         reading.add_all_below(box.config)
     reading.add_definitions(box.services)
     context = (bootstrap.__version__, box, os.geteuid(), [(tag.key, tag.value) for tag in tags])
-    is_settled = reading.is_steady and reading.newest_ns < now_ns - _GRAIN_NS
-    return Stamp(content=reading.render(repr(context)), is_settled=is_settled)
+    return Stamp(content=reading.render(repr(context)), is_settled=reading.is_settled(now_ns))
 
 
 class _Reading:
@@ -61,15 +64,23 @@ class _Reading:
         self._names: list[str] = []
         self._changed_ns = array("q")
         self._inodes = array("Q")
+        self._sizes = array("Q")
+        self._devices: set[int] = set()
 
-    @property
-    def newest_ns(self) -> int:
-        return max(self._changed_ns)
+    def is_settled(self, now_ns: int) -> bool:
+        """Whether a change from now on would show."""
+        newest_ns = max(self._changed_ns)
+        if not self.is_steady or newest_ns >= now_ns - _GRAIN_NS:
+            return False
+        since_ns = now_ns - _COARSE_GRAIN_NS
+        return newest_ns < since_ns or all(at % _SECOND_NS or at < since_ns for at in self._changed_ns)
 
     def add(self, names: list[str], stats: list[os.stat_result]) -> None:
         self._names += names
         self._changed_ns.extend([status.st_ctime_ns for status in stats])
         self._inodes.extend([status.st_ino for status in stats])
+        self._sizes.extend([status.st_size for status in stats])
+        self._devices.update(status.st_dev for status in stats[-1:])  # a folder, last, and what is in it are on one
 
     def add_all_below(self, top: str) -> None:
         """Every file of a tree but git's own; whoever reads a file that can't be read says what is wrong with it."""
@@ -113,14 +124,28 @@ class _Reading:
         for folder in folders:
             found = _look([folder, f"{folder}/service.yaml"])
             if len(found) == 1:  # it is something else, or nothing; whatever comes or goes changes the folder itself
-                found |= _look(f"{folder}/{name}" for name in ("Procfile", *service_directory.FILES, "control", "log"))
+                names_of_others = ("Procfile", *service_directory.FILES, "control", "log")
+                found |= _look(f"{folder}/{name}" for name in names_of_others)
+                found |= _look_behind_links(found)
             names += found
             stats += found.values()
+            self._devices.update(status.st_dev for status in found.values())
         self.add(names, stats)
 
     def render(self, context: str) -> bytes:
         names = "\0".join([context, *self._names]).encode(errors="surrogateescape")
-        return b"%s\0\0%s%s" % (names, self._changed_ns.tobytes(), self._inodes.tobytes())
+        numbers = (self._changed_ns, self._inodes, self._sizes, array("Q", sorted(self._devices)))
+        return b"\0\0".join([names, *(array_.tobytes() for array_ in numbers)])
+
+
+def _look_behind_links(found: dict[str, os.stat_result]) -> dict[str, os.stat_result]:
+    """What links among these lead to, under names of their own; runit's directories are full of them."""
+    behind = {}
+    for path, status in found.items():
+        if stat.S_ISLNK(status.st_mode):
+            with contextlib.suppress(OSError):
+                behind[f"{path}/"] = os.stat(path)
+    return behind
 
 
 def _look(paths: Iterable[str]) -> dict[str, os.stat_result]:

@@ -67,11 +67,14 @@ def _shorten(path: str) -> None:
 
 def _read_lines(path: str) -> list[bytes]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return []
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read().splitlines()
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read().splitlines()
+    except OSError:  # a directory, or a disk that fails
+        return []
 
 
 def _path(box: Box, program: str) -> str:

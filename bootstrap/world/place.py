@@ -18,7 +18,10 @@ DEFAULT_STATE = "/var/lib/bootstrap"
 def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) -> Box:
     """Options first, then variables, then the nearest directory above us with services/ and config/, then /opt."""
     named, why = _find_root(root, environ)
-    found = os.path.abspath(named)
+    try:
+        found = os.path.abspath(named)
+    except FileNotFoundError:
+        raise _gone(named) from None
     kept = (
         state or environ.get("BOOTSTRAP_STATE") or (DEFAULT_STATE if found == DEFAULT_ROOT else f"{found}/.bootstrap")
     )
@@ -30,7 +33,17 @@ def find_box(root: str | None, state: str | None, environ: Mapping[str, str]) ->
             "  way out: go to a checkout that has services/ and config/, or name one with --root DIR"
         )
     # One directory, one name: it is in the mark of every process, and a second name would be a second box.
-    return Box(root=found, state=os.path.realpath(kept))
+    try:
+        return Box(root=found, state=os.path.realpath(kept))
+    except FileNotFoundError:
+        raise _gone(kept) from None
+
+
+def _gone(path: str) -> DefinitionError:
+    return DefinitionError(
+        f'cannot find "{path}": it is named from here, and the working directory has been removed\n'
+        "  way out: name it in full, or go somewhere else"
+    )
 
 
 def _find_root(root: str | None, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.errors import ApplyFailed, DefinitionError, Unavailable
 from bootstrap.reconcile import Action, Replace, Start
+from bootstrap.spelling import quoted
 from bootstrap.world import processes, store
 from bootstrap.world.facts import read_facts
 
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 _TOOLS = {"/usr/bin/setpriv": "util-linux", "/usr/bin/env": "coreutils", "/bin/sh": "dash"}
 
 
-def check(box: Box, actions: Iterable[Action]) -> None:
-    """Raise DefinitionError or ApplyFailed, with all problems, if these actions can't end well."""
+def check(box: Box, actions: Iterable[Action]) -> dict[str, str]:
+    """Raise DefinitionError or ApplyFailed, with all problems, if these actions can't end well.
+
+    The answer is which programs must not be started, and why: what is wrong with code that was fetched may be the work
+    of the service that it belongs to, and no other has to suffer for that.
+    """
     coming = [action for action in actions if isinstance(action, Start | Replace)]
     if not coming:
-        return
+        return {}
     if missing := find_missing_tools():
         raise DefinitionError(*missing)
     facts = read_facts(box, [action.unit.store_name for action in coming])
@@ -32,10 +37,12 @@ def check(box: Box, actions: Iterable[Action]) -> None:
         box, {action.program: action.unit.store_name for action in coming if action.unit.store_name not in facts}
     )
     known = {action.program: facts[action.unit.store_name] for action in coming}
-    if missing := find_missing_directories(known):
+    if missing := find_missing_directories({name: one for name, one in known.items() if "code" not in one}):
         raise DefinitionError(*missing)
     if taken := find_taken_ports(box, coming):
         raise ApplyFailed("\n".join(taken))
+    fetched = {name: find_missing_directories({name: one}) for name, one in known.items() if "code" in one}
+    return {name: problem for name, problems in fetched.items() for problem in problems}
 
 
 def find_problems(box: Box, actions: Iterable[Action], facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -124,7 +131,7 @@ def _describe(pid: int | None) -> str:
     if pid is None:
         return "a process of another user"
     try:
-        with open(f"/proc/{pid}/comm") as file:
-            return f'"{file.read().strip()}" (pid {pid})'
+        with open(f"/proc/{pid}/comm", "rb") as file:  # which anybody can make anything of
+            return f"{quoted(file.read().decode(errors='replace').rstrip())} (pid {pid})"
     except OSError:
         return f"pid {pid}"

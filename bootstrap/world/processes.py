@@ -17,7 +17,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from bootstrap.errors import ApplyFailed
+from bootstrap.errors import ApplyFailed, DefinitionError
 from bootstrap.frozen import dataclass
 from bootstrap.launcher import MARK, PROGRAM
 from bootstrap.world import cgroups, clock, disk
@@ -61,6 +61,16 @@ def new_mark(box: Box) -> str:
 def own_mark(box: Box) -> str:
     """A mark for what this very process starts and waits for: nobody has lost it as long as we live."""
     return f"{os.urandom(4).hex()}.{os.getpid()}.{_stat(os.getpid()).start}:{box.state}"
+
+
+def refuse_own_end(box: Box, programs: Collection[str]) -> None:
+    """Raise DefinitionError where we run in one of these, which are about to stop: we would end half-way."""
+    program = os.environ.get(PROGRAM)
+    if program in programs and os.environ.get(MARK, "").partition(":")[2] == box.state:
+        raise DefinitionError(
+            f'cannot stop "{program}": this very command runs in it, and would end half-way\n'
+            "  nothing has been changed; way out: type it outside of the programs of this box"
+        )
 
 
 def record_session(box: Box, pid: int) -> None:

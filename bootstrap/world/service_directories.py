@@ -25,21 +25,23 @@ def read_service_directory(path: str) -> Found:
     if not os.path.isdir(path):
         raise _refusal(path, "it is no directory")
     files: dict[str, bytes] = {}
-    executable = set()
-    for name, may_be_run in _walk(path):
-        files[name] = _read(path, name)
-        if may_be_run:
+    executable, private = set(), set()
+    for name in _walk(path):
+        files[name], mode = _read(path, name)
+        if mode & 0o111:
             executable.add(name)
+        if not mode & 0o004:
+            private.add(name)
         if len(files) > MOST:
             raise _refusal(path, f"it holds more than {MOST} files")
-    found = Found(origin=path, files=files, executable=executable)
+    found = Found(origin=path, files=files, executable=executable, private=private)
     if "run" not in found.scripts:
         raise _refusal(path, "it has no `run` that can be executed")
     return found
 
 
-def _walk(path: str) -> Iterator[tuple[str, bool]]:
-    """Each file's name, and whether it can be executed."""
+def _walk(path: str) -> Iterator[str]:
+    """Each file's name."""
     folders = [""]
     for folder in folders:
         try:
@@ -52,22 +54,32 @@ def _walk(path: str) -> Iterator[tuple[str, bool]]:
                 if entry.is_dir():
                     folders.append(f"{name}/")
                 elif entry.is_file():
-                    yield name, bool(entry.stat().st_mode & 0o111)
+                    yield name
         except OSError as error:
             raise _refusal(path, os.strerror(error.errno or 0)) from error
 
 
-def _read(path: str, name: str) -> bytes:
+def _read(path: str, name: str) -> tuple[bytes, int]:
+    """A file's content and mode; a link is followed to what whoever has made it may read himself."""
     try:
-        with open(f"{path}/{name}", "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        maker = os.lstat(f"{path}/{name}").st_uid
+        with open(f"{path}/{name}", "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise _refusal(path, f"{name} is no regular file")
+            if maker not in {0, status.st_uid} and not status.st_mode & 0o004:
+                raise _refusal(path, f"{name} is a link to what user {maker}, who has made it, may not read")
             content = file.read(LARGEST + 1)
     except OSError as error:
         raise _refusal(path, f"{name}: {os.strerror(error.errno or 0)}") from error
     if len(content) > LARGEST:
         raise _refusal(path, f"{name} is larger than 1 MiB")
-    return content
+    return content, status.st_mode
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe would be waited for until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _refusal(path: str, cause: str) -> DefinitionError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.ports import free_port
 from support.sandbox import Sandbox, kill_and_wait, wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -208,3 +211,93 @@ def test_what_the_supervisor_has_adopted_of_an_earlier_run_is_ended_too(sandbox)
     assert stale not in sandbox.marked()
     assert sandbox.pids()["api-web"] == before["api-web"]
     assert not (folder / "quiesced").exists()
+
+
+@needs_root
+def test_a_command_that_another_user_runs_gets_no_terminal_of_ours_whatever_is_redirected(sandbox):
+    sandbox.service("api", "processes:\n  web: {command: exec sleep 1000, user: nobody}\n")
+    script = "echo said; [ -t 1 ] && echo tty1; [ -t 2 ] && echo tty2; (: </dev/tty) 2>/dev/null && echo tty; exit 3"
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [
+            "setsid",
+            "-c",
+            "sh",
+            "-c",
+            'exec "$@" </dev/null',
+            "sh",
+            *sandbox.words("run", "api", "--", "sh", "-c", script),
+        ],
+        env=sandbox.environ,
+        cwd=sandbox.root,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as child:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # EIO: nobody holds the other side any more
+            while block := os.read(ours, 4096):
+                said += block
+        assert (child.wait(timeout=30), said.split()) == (3, [b"said"])
+    os.close(ours)
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"\x1b[2Jx", "\\x1b[2Jx"), (b"\xff\xfe", "\ufffd\ufffd")])
+def test_the_name_of_whoever_has_a_port_is_shown_without_obeying_it(sandbox, name, shown):
+    port = free_port()
+    sandbox.service("api", f"processes:\n  web: {{command: exec sleep 9, port: {port}, ready: {{alive: 0s}}}}\n")
+    script = (
+        "import ctypes, socket, sys, time\n"
+        f"ctypes.CDLL(None).prctl(15, {name!r}, 0, 0, 0)\n"
+        f"held = socket.create_server(('127.0.0.1', {port})); print('held', flush=True); time.sleep(1000)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        done = sandbox.run("up", code=1)
+        other.kill()
+    assert f'port {port} is in use by "{shown}" (pid {other.pid})' in done.stderr
+
+
+def test_a_program_that_types_up_is_not_ended_half_way(sandbox):
+    """Its own replacement would be the end of the command that replaces it."""
+    command = " ".join(str(word) for word in sandbox.words("up"))
+    folder = sandbox.service(
+        "api",
+        "processes:\n  web:\n    ready: {alive: 0s}\n"
+        f"    command: 'while ! [ -e go ]; do sleep 0.02; done; {command} >said 2>&1; echo $? >code; exec sleep 1000'\n",
+    )
+    sandbox.run("up")
+    before = sandbox.pids()
+    sandbox.config("common/X", "1")
+    (folder / "go").touch()
+    wait_until(lambda: (folder / "code").exists() and (folder / "code").read_text(), "its answer")
+    assert (folder / "code").read_text() == "2\n"
+    assert (folder / "said").read_text().splitlines()[-2:] == [
+        'error: cannot stop "api-web": this very command runs in it, and would end half-way',
+        "  nothing has been changed; way out: type it outside of the programs of this box",
+    ]
+    assert sandbox.pids() == before
+
+
+def test_something_else_in_the_place_of_what_is_known_of_a_program_stops_it_all_the_same(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    (facts,) = sandbox.state.glob("run/store/api-web-*/program.json")
+    facts.unlink()
+    facts.mkdir()
+    sandbox.run("down")
+    assert sandbox.marked() == {}
+
+
+def test_a_pipe_in_the_place_of_a_file_of_ours_holds_nobody_up(sandbox):
+    sandbox.sleeper("api")
+    sandbox.run("up")
+    for name in ("run/remembered", "run/ready.json", "run/sessions.json", "format", "log/ledger/api-web.jsonl"):
+        path = sandbox.state / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        for verb in (["status", "api-web"], ["up"]):
+            sandbox.run(*verb, timeout=20)
+    sandbox.run("down")
+    assert sandbox.marked() == {}

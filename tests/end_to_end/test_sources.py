@@ -328,6 +328,49 @@ def test_old_versions_go_but_none_that_a_generation_may_go_back_to(box):
     ]
 
 
+def test_a_directory_that_is_missing_in_fetched_code_fails_that_program_alone(box):
+    origin = box.origin()
+    (origin / "app").mkdir()
+    (origin / "app/here").touch()
+    repository.commit(origin, "app")
+    box.sourced("api", origin, "directory: app")
+    box.sleeper("web")
+    box.run("up")
+    inner = box.checkout("api-web")
+    inner.rename(inner.with_name("away"))
+    box.run("down")
+    done = box.run("up", "--json", code=1)
+    assert done.json["failures"] == {
+        "api-web": f'cannot start "api-web": its directory "{inner}" does not exist\n'
+        "  where: services/api/service.yaml: directory\n  way out: make it, or name another one"
+    }
+    assert box.pids().keys() == {"web-web"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_enters_no_directory_that_the_service_s_user_has_put_in_the_place_of_his_own(box):
+    origin = box.origin()
+    (origin / "app").mkdir()
+    (origin / "app/here").touch()
+    repository.commit(origin, "app")
+    box.sourced("api", origin, "directory: app", user="nobody")
+    box.run("up")
+    inner = box.checkout("api-web")
+    assert inner.name == "app"
+    private = box.directory / "private"
+    (private / "project").mkdir(parents=True)
+    private.chmod(0o700)
+    inner.rename(inner.with_name("away"))
+    inner.symlink_to(private / "project")
+    box.run("restart", code=None)
+
+    def last_exit():
+        (program,) = box.status()["programs"]
+        return program["last_exit"] and program["last_exit"]["code"]
+
+    assert wait_until(last_exit, "its end") == 111
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_the_code_belongs_to_the_service_s_one_user_else_to_root_and_setup_may_write(box):
     origin = box.origin(tool="#!/bin/sh\n")

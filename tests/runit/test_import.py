@@ -176,3 +176,39 @@ def test_what_is_no_service_directory_is_refused_and_nothing_is_written(sandbox,
         "most, no hyphen first\n  way out: copy the directory under such a name, and import the copy\n"
     )
     assert list(Path(sandbox.root / "services").iterdir()) == []
+
+
+def directory_with(tmp_path, name):
+    path = tmp_path / name
+    path.mkdir()
+    (path / "run").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (path / "run").chmod(0o755)
+    return path
+
+
+def test_what_is_not_for_everybody_stays_so(sandbox, tmp_path):
+    path = directory_with(tmp_path, "app")
+    (path / "env").mkdir()
+    for name, mode in (("SECRET", 0o600), ("PUBLIC", 0o644)):
+        (path / "env" / name).write_text("x\n")
+        (path / "env" / name).chmod(mode)
+    sandbox.run("import", "runit", str(path))
+    made = sandbox.root / "services/app"
+    modes = {name: (made / name).stat().st_mode & 0o777 for name in ("run", "env/SECRET", "env/PUBLIC")}
+    assert modes == {"run": 0o755, "env/SECRET": 0o600, "env/PUBLIC": 0o644}
+
+
+def test_a_link_is_followed_to_what_its_maker_may_read(sandbox, tmp_path):
+    path, secret, public = directory_with(tmp_path, "app"), tmp_path / "secret", tmp_path / "public"
+    for file, mode in ((secret, 0o600), (public, 0o644)):
+        file.write_text("told\n")
+        file.chmod(mode)
+        (path / file.name).symlink_to(file)
+    sandbox.run("import", "runit", str(path))
+    assert (sandbox.root / "services/app/secret").read_text() == "told\n"
+    path.rename(tmp_path / "other")
+    os.chown(tmp_path / "other/secret", 65534, 65534, follow_symlinks=False)
+    done = sandbox.run("import", "runit", str(tmp_path / "other"), code=2)
+    assert done.stderr.startswith(
+        f'error: cannot import "{tmp_path}/other": secret is a link to what user 65534, who has made it, may not read\n'
+    )
