@@ -149,7 +149,7 @@ def _row(status: ProgramStatus) -> tuple[str, ...]:
     state = status.state
     if status.left_behind:
         state = "left behind"
-    elif status.setup_failed:
+    elif status.setup_failed and not (status.program and status.program.pid):
         state = f"{status.state} (set-up failed)"
     elif status.is_outdated:
         state = f"{status.state} (outdated)" if status.unit else f"{status.state} (not wanted)"
