@@ -1,6 +1,7 @@
 """The command ``bootstrap``, and what a link to it may be named after: ``sv``, ``chpst``, or a service."""
 
 import _signal  # type: ignore[import-not-found]  # the module signal costs chpst more than all the rest; no stubs
+import gc
 import os
 import sys
 
@@ -16,6 +17,7 @@ def main() -> None:
     """
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until somebody can tell about it without a traceback
+    gc.disable()  # what is imported stays: looking for garbage among it takes a twelfth of a short life
     name = _name_of_link()
     if name in CHPST_NAMES:
         sys.argv.insert(0, name)

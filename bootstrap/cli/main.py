@@ -174,6 +174,7 @@ def main() -> NoReturn:
     _open_standard_files()
     os.umask(0o077)  # what we write is ours; every file that is not gets its mode explicitly
     gc.set_threshold(100_000)  # a verb lives for milliseconds and makes values, hardly any cycles
+    gc.enable()  # see ``bootstrap.__main__``; but `boot` lives for months
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()

@@ -234,6 +234,7 @@ def _take_over(request, stdout, stderr):
 
 
 def _import_everything():
+    import gc
     import importlib
     import pkgutil
 
@@ -244,6 +245,7 @@ def _import_everything():
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if "plugin" not in module.name:  # that is for supervisord
                 importlib.import_module(module.name)
+    gc.freeze()  # so that no child copies all of it to look for garbage
 
 
 if __name__ == "__main__":
