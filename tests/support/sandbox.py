@@ -161,7 +161,7 @@ class Sandbox:
             raw = Path(f"/proc/{pid}/environ").read_bytes()
             found = dict(pair.split(b"=", 1) for pair in raw.split(b"\0") if b"=" in pair)
             is_launcher = b"BOOTSTRAP_MARK" in found and b"BOOTSTRAP_MODE" not in found
-            return None if is_launcher else (found,)
+            return None if is_launcher or not raw else (found,)  # in the middle of an exec there is none
 
         (environ,) = wait_until(read, f"process {pid} to be executed")
         return environ
