@@ -109,7 +109,9 @@ def test_the_same_programs_run_in_the_same_way(sandbox, tmp_path, runsvdir):
     pids = sandbox.pids()
     api = [Path(f"/proc/{pids[name]}") for name in ("api-web", "api-worker")]
     wait_until(lambda: all((one / "comm").read_text() == "sleep\n" for one in api), "what is a shell first")
-    wait_until(lambda: all((one / "environ").read_bytes() for one in api), "its environment, which comes after its name")
+    wait_until(
+        lambda: all((one / "environ").read_bytes() for one in api), "its environment, which comes after its name"
+    )
     ours = {name: described(pid) for name, pid in pids.items()}
     sandbox.run("down")
     (sandbox.root / "services/db/order").unlink()
