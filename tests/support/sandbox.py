@@ -18,6 +18,7 @@ from support import zygote
 COMMAND = Path(sys.executable).with_name("bootstrap")
 PATIENCE_S = 30.0
 LONGEST_PAUSE_S = 0.03
+LONGEST_REST_S = 0.1  # after a look that took long itself
 
 
 def wait_until(condition, what, patience_s=PATIENCE_S):
@@ -34,7 +35,7 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
             return found
         ended = time.monotonic()
         assert ended < deadline, f"waited {patience_s} s in vain for {what}"
-        time.sleep(max(3 * (ended - began), pause_s))
+        time.sleep(max(min(3 * (ended - began), LONGEST_REST_S), pause_s))
         pause_s = min(LONGEST_PAUSE_S, pause_s * 1.3)
 
 
