@@ -14,7 +14,7 @@ import pytest
 
 from support import service_directories
 from support.private_world import give_up
-from support.runsvdirs import end_from_the_top
+from support.runsvdirs import end_from_the_top, end_marked
 from support.sandbox import wait_until
 from support.service_directories import ARMED, DIRECTORIES, STARTED_BY_HAND
 
@@ -83,6 +83,7 @@ def under_runit(folder, evidence, suffix=""):
             )
     finally:
         end_from_the_top(runsvdir)
+        end_marked(f"EVIDENCE={evidence.folder}")  # runsv leaves alone what its programs have forked
     return evidence.all()
 
 
