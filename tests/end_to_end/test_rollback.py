@@ -77,8 +77,7 @@ def test_what_the_store_has_lost_is_refused_and_nothing_is_touched(sandbox):
 
 
 def test_without_a_name_it_passes_over_generations_in_which_something_failed(sandbox):
-    folder = sandbox.service("api", "processes: {web: {command: exec sh run.sh, ready: {alive: 50ms}}}\n")
-    (folder / "run.sh").write_text('[ "$WORD" = good ] || exit 7\nexec sleep 1000\n')
+    sandbox.sleeper("api", extra='setup: ["test $WORD = good"]')
     sandbox.config("common/WORD", "good")
     good = sandbox.run("up", "--json").json["generation"]
     for word in ("bad", "worse"):
