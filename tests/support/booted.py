@@ -111,7 +111,7 @@ class Booted:
         assert self._nspawn is not None
         assert self._nspawn.poll() is None, (self._directory / "console").read_text()
         for pid in children.read_text().split():
-            with suppress(FileNotFoundError):  # gone again
+            with suppress(FileNotFoundError, ProcessLookupError):  # gone again
                 if Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
                     return int(pid)
         return None
