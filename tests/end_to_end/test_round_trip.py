@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 
 HEROKU = ("--app", "todo-api", "--service", "api", "--mode", "production", "--json")
 KEYS = 2000
