@@ -37,7 +37,7 @@ def pytest_collection_finish():
 
 def pytest_xdist_auto_num_workers():
     """More than there are processors: at any moment about half of them wait for a program, a signal or a disk."""
-    return 2 * len(os.sched_getaffinity(0)) + 1
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items):

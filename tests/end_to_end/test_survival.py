@@ -135,8 +135,8 @@ def test_a_crash_loop_is_slowed_down(sandbox):
 def test_more_starts_than_the_window_allows_is_failed_and_up_starts_it_again(sandbox):
     folder = sandbox.service(
         "api",
-        "processes:\n  web: {command: '[ -e ok ] && exec sleep 1000; exit 7', restart: {window: 60s, starts: 3},"
-        " ready: {exec: 'test -e ok'}}\n",
+        "processes:\n  web: {command: '[ -e ok ] || exit 7; echo up; exec sleep 1000',"
+        " restart: {window: 60s, starts: 3}, ready: {log: up}}\n",
     )
     (folder / "ok").touch()
     sandbox.run("up")
