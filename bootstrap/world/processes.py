@@ -1,9 +1,10 @@
 """Processes of ours: recognised by what they inherit, ended by the ladder, confirmed gone by pidfd.
 
 The mark ``BOOTSTRAP_MARK=<token>:<state directory>`` is in the environment of supervisord and so of everything that it
-starts, double-forked and ``setsid`` descendants too. The token is new for every supervisord: what carries an old one has
-lost its supervisor. That of what a run starts for itself names the run, and nobody has lost it while that lives. A program that writes its title over its environment (nginx, redis, Ruby)
-is still in the session of the supervisord that started it, and those are recorded.
+starts, double-forked and ``setsid`` descendants too. The token is new for every supervisord: what carries an old one
+has lost its supervisor. That of what a run starts for itself names the run, and nobody has lost it while that lives. A
+program that writes its title over its environment (nginx, redis, Ruby) is still in the session of the supervisord that
+started it, and those are recorded.
 """
 
 from __future__ import annotations
